@@ -1,0 +1,88 @@
+"""Everything about the broker; the only package that imports redis. ``broker/README.md`` is the protocol."""
+
+from htagweb_broker import limits
+from htagweb_broker.broker import SupervisorBroker, WebBroker
+from htagweb_broker.clock import Clock, SystemClock, wait_event
+from htagweb_broker.errors import (
+    BrokerError,
+    BrokerRefused,
+    BrokerUnavailable,
+    FeedBroken,
+    MessageError,
+    NotOwner,
+)
+from htagweb_broker.feeds import Feed
+from htagweb_broker.inbox import Opened, Submitted
+from htagweb_broker.keys import InstanceId, Keys
+from htagweb_broker.messages import (
+    MAX_INBOX_BYTES,
+    MAX_OUTBOX_BYTES,
+    Answered,
+    Connect,
+    Ended,
+    EndReason,
+    FailureReply,
+    InboxMessage,
+    Interact,
+    Launch,
+    Open,
+    PageReply,
+    SpawnRequest,
+    UpdatedByApp,
+    decode_inbox,
+    decode_spawn,
+)
+from htagweb_broker.outbox import Emission, OutboxWriter
+from htagweb_broker.ownership import Claim, Claimed, Record
+from htagweb_broker.presence import Beat, Supervisors
+from htagweb_broker.readers import Entry
+from htagweb_broker.replies import Replied
+from htagweb_broker.sessions import SessionData
+from htagweb_broker.spawns import SpawnEntry
+
+__all__ = [
+    "MAX_INBOX_BYTES",
+    "MAX_OUTBOX_BYTES",
+    "Answered",
+    "Beat",
+    "BrokerError",
+    "BrokerRefused",
+    "BrokerUnavailable",
+    "Claim",
+    "Claimed",
+    "Clock",
+    "Connect",
+    "Emission",
+    "EndReason",
+    "Ended",
+    "Entry",
+    "FailureReply",
+    "Feed",
+    "FeedBroken",
+    "InboxMessage",
+    "InstanceId",
+    "Interact",
+    "Keys",
+    "Launch",
+    "MessageError",
+    "NotOwner",
+    "Open",
+    "Opened",
+    "OutboxWriter",
+    "PageReply",
+    "Record",
+    "Replied",
+    "SessionData",
+    "SpawnEntry",
+    "SpawnRequest",
+    "Submitted",
+    "SupervisorBroker",
+    "Supervisors",
+    "SystemClock",
+    "UpdatedByApp",
+    "WebBroker",
+    "decode_inbox",
+    "decode_spawn",
+    "limits",
+    "wait_event",
+]

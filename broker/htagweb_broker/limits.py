@@ -1,0 +1,28 @@
+"""The sizes and times of what the broker holds. Every key expires, every stream is bounded."""
+
+SECOND_MS = 1000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+SESSION_TTL_S = 14 * 24 * 3600
+"""Default life of a session after its last use."""
+SESSION_MAX_FIELDS = 1000
+SESSION_MAX_WRITE_BYTES = 1024 * 1024
+
+INSTANCE_TTL_MS = DAY_MS
+INSTANCE_RENEW_S = 6 * 3600.0
+"""How often a supervisor renews what it owns."""
+INBOX_TTL_MS = HOUR_MS
+INBOX_MAX_ENTRIES = 256
+OUTBOX_MAX_ENTRIES = 256
+OUTBOX_KEEP_BYTES = 4 * 1024 * 1024
+REPLY_TTL_MS = MINUTE_MS
+SPAWN_MAX_ENTRIES = 10_000
+
+BEAT_INTERVAL_S = 1.0
+BEAT_TTL_MS = 5 * SECOND_MS
+REGISTRY_TTL_MS = DAY_MS
+
+assert BEAT_TTL_MS >= 3 * BEAT_INTERVAL_S * SECOND_MS, "one or two late beats are no death"
+assert INSTANCE_RENEW_S * SECOND_MS * 2 <= INSTANCE_TTL_MS, "one failed renewal must not lose an instance"

@@ -1,0 +1,9 @@
+-- One heartbeat of a supervisor: say that it lives, and what it can take.
+-- KEYS: the heartbeat's hash, the set of known supervisors, the set of instances it owns
+-- ARGV: supervisor, heartbeat TTL ms, TTL of the two sets ms, then field, value, …
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('PEXPIRE', KEYS[3], ARGV[3])
+return 1

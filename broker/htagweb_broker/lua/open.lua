@@ -1,0 +1,13 @@
+-- A browser wants the page: append an open message, and tell who owns the instance.
+-- KEYS: instance hash, inbox stream, session hash
+-- ARGV: message, most entries the inbox may hold, inbox TTL ms, session TTL ms
+-- Returns {"busy"} or {"ok", generation or "", owner or ""}
+if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[2]) then
+  return {'busy'}
+end
+local version = redis.call('HGET', KEYS[3], 'version')
+redis.call('XADD', KEYS[2], '*', 'm', ARGV[1], 'v', version or '')
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('PEXPIRE', KEYS[3], ARGV[4])
+local now = redis.call('HMGET', KEYS[1], 'generation', 'owner')
+return {'ok', now[1] or '', now[2] or ''}

@@ -1,0 +1,119 @@
+"""An instance's numbered actions: emit them, and read what was missed."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from htagweb_broker import limits
+from htagweb_broker.connection import Caller, Client
+from htagweb_broker.errors import FeedBroken, MessageError, NotOwner
+from htagweb_broker.keys import InstanceId, Keys
+from htagweb_broker.messages import Action, decode_action, encode
+from htagweb_broker.scripts import Script
+
+_emit = Script("emit")
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """One numbered action of one generation."""
+
+    number: int
+    generation: str
+    action: Action
+
+
+def parse_published(data: bytes) -> Emission:
+    """Return the emission of a channel message, ``number generation action``; MessageError if it is none."""
+    try:
+        number, generation, body = data.split(b" ", 2)
+        return Emission(int(number), generation.decode(), decode_action(body))
+    except ValueError as exc:
+        raise MessageError(f"not a published action: {data[:60]!r}") from exc
+
+
+def _parse_entry(raw: Any) -> Emission:
+    entry_id, pairs = raw
+    fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    return Emission(
+        int(entry_id.partition(b"-")[0]), fields[b"g"].decode(), decode_action(fields.get(b"m", b""))
+    )
+
+
+class OutboxWriter:
+    """Emits the actions of one generation, one after the other."""
+
+    def __init__(self, caller: Caller, keys: Keys, instance: InstanceId, generation: str) -> None:
+        self._caller = caller
+        self._keys = (
+            keys.instance(instance),
+            keys.outbox(instance),
+            keys.inbox(instance),
+            keys.actions(instance),
+        )
+        self._generation = generation
+        self._sizes: deque[int] = deque()
+        self._kept_bytes = 0
+        self.number = 0
+        """The number of the last action emitted, or tried."""
+
+    def next_action(self, action: Action) -> tuple[int, bytes]:
+        """Give the action its number; MessageError, and no number, when it is too large.
+
+        The number is then emitted with ``emit``, again and again until that works.
+        """
+        body = encode(action)
+        self.number += 1
+        self._sizes.append(len(body))
+        self._kept_bytes += len(body)
+        while len(self._sizes) > limits.OUTBOX_MAX_ENTRIES or (
+            self._kept_bytes > limits.OUTBOX_KEEP_BYTES and len(self._sizes) > 1
+        ):
+            self._kept_bytes -= self._sizes.popleft()
+        return self.number, body
+
+    async def emit(self, number: int, body: bytes, taken: str) -> int:
+        """Append and publish; return how many web workers listened. Safe to repeat.
+
+        ``taken`` is the last inbox entry that needs not be kept, "" for none.
+        NotOwner when the instance is another generation's, or was released.
+        """
+        oldest = number - len(self._sizes) + 1
+        receivers: int = await _emit(
+            self._caller, self._keys, self._generation, number, body, oldest, taken, limits.INSTANCE_TTL_MS
+        )
+        if receivers < 0:
+            raise NotOwner(f"generation {self._generation} no longer owns its instance")
+        return receivers
+
+
+class OutboxReader:
+    """Reads what a follower missed."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def read_after(self, instance: InstanceId, generation: str, number: int) -> list[Emission]:
+        """Return the actions after ``number``, without a gap.
+
+        FeedBroken when the generation is not the instance's any more, or the
+        next action was trimmed.
+        """
+        raw, record = await self._client.call_all(
+            ("XRANGE", self._keys.outbox(instance), f"{number + 1}-0", "+"),
+            ("HMGET", self._keys.instance(instance), "generation", "out"),
+        )
+        emissions = [_parse_entry(entry) for entry in raw]
+        owners = {e.generation for e in emissions} | {(record[0] or b"").decode()}
+        if owners != {generation}:
+            raise FeedBroken(f"{instance} is no longer of generation {generation}")
+        if [e.number for e in emissions] != list(range(number + 1, number + 1 + len(emissions))):
+            raise FeedBroken(f"the actions after {number} of {instance} are no longer kept")
+        # One emission may have come between the two reads; the channel brings it.
+        out = int(record[1])
+        if out < number or (not emissions and out > number + 1):
+            raise FeedBroken(f"{instance} is at action {out}, action {number + 1} is not kept")
+        return emissions

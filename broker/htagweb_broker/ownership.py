@@ -1,0 +1,137 @@
+"""Who owns an instance: claim, renew, release, take over. Each is a compare-and-set (G1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from htagweb_broker import limits
+from htagweb_broker.connection import Caller
+from htagweb_broker.errors import NotOwner
+from htagweb_broker.keys import InstanceId, Keys
+from htagweb_broker.messages import Ended, EndReason, encode
+from htagweb_broker.readers import Entry, parse_entry
+from htagweb_broker.scripts import Script
+
+_claim = Script("claim")
+_renew = Script("renew")
+_release = Script("release")
+_take_over = Script("take_over")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An instance's ownership record."""
+
+    generation: str
+    owner: str
+    """The supervisor's incarnation, "" when the app process has ended."""
+    out: int
+    """The number of the last action."""
+    reason: str
+    """Why it ended, "" while it is owned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim that was won, and what waited in the inbox."""
+
+    entries: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claim that was lost, and to whom ("" where nobody owns it)."""
+
+    generation: str
+    owner: str
+
+
+class Ownership:
+    """Compare-and-set on the ownership records."""
+
+    def __init__(self, caller: Caller, keys: Keys) -> None:
+        self._caller = caller
+        self._keys = keys
+
+    async def read(self, instance: InstanceId) -> Record | None:
+        """Return the record, or None when nobody ever opened the instance (or it expired)."""
+        answer = await self._caller.call(
+            "HMGET", self._keys.instance(instance), "generation", "owner", "out", "reason"
+        )
+        generation, owner, out, reason = (value or b"" for value in answer)
+        if not generation:
+            return None
+        return Record(generation.decode(), owner.decode(), int(out or 0), reason.decode())
+
+    async def claim(
+        self, instance: InstanceId, *, expected: Claimed, generation: str, owner: str, facts: dict[str, str]
+    ) -> Claim | Claimed:
+        """Own the instance under a new generation, if its record still is the expected one.
+
+        ``facts`` (at least one) are noted in the record, for people and tools.
+        """
+        keys = self._keys
+        described = [text for item in facts.items() for text in item]
+        answer = await _claim(
+            self._caller,
+            (keys.instance(instance), keys.outbox(instance), keys.inbox(instance)),
+            expected.generation,
+            expected.owner,
+            generation,
+            owner,
+            limits.INSTANCE_TTL_MS,
+            *described,
+        )
+        if answer[0] == 1:
+            return Claim([parse_entry(raw) for raw in answer[1]])
+        return Claimed(answer[1].decode(), answer[2].decode())
+
+    async def renew(self, instance: InstanceId, generation: str, facts: dict[str, str] | None = None) -> None:
+        """Keep an owned instance from expiring and note facts; NotOwner when it is another's."""
+        keys = self._keys
+        described = [text for item in (facts or {}).items() for text in item]
+        kept = await _renew(
+            self._caller,
+            (keys.instance(instance), keys.outbox(instance), keys.inbox(instance)),
+            generation,
+            limits.INSTANCE_TTL_MS,
+            *described,
+        )
+        if not kept:
+            raise NotOwner(f"{instance} is no longer of generation {generation}")
+
+    async def release(
+        self, instance: InstanceId, generation: str, number: int, reason: EndReason, taken: str
+    ) -> int:
+        """Emit the end as action ``number`` and give the instance up; safe to repeat.
+
+        Returns how many messages wait in the inbox for a next generation.
+        NotOwner when it is another's already.
+        """
+        keys = self._keys
+        waiting: int = await _release(
+            self._caller,
+            (keys.instance(instance), keys.outbox(instance), keys.inbox(instance), keys.actions(instance)),
+            generation,
+            number,
+            encode(Ended(reason)),
+            reason,
+            taken,
+            limits.HOUR_MS,
+        )
+        if waiting < 0:
+            raise NotOwner(f"{instance} is no longer of generation {generation}")
+        return waiting
+
+    async def take_over(self, instance: InstanceId, dead_owner: str) -> bool:
+        """End an instance of a dead supervisor as ``lost``; return whether it still was its."""
+        keys = self._keys
+        ended: int = await _take_over(
+            self._caller,
+            (keys.instance(instance), keys.outbox(instance), keys.actions(instance)),
+            dead_owner,
+            encode(Ended("lost")),
+            "lost",
+            limits.HOUR_MS,
+        )
+        return ended == 1

@@ -1,0 +1,120 @@
+"""Which supervisors live: heartbeats that expire, and what each may own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from htagweb_broker import limits
+from htagweb_broker.connection import Client
+from htagweb_broker.keys import InstanceId, Keys
+from htagweb_broker.scripts import Script
+
+_beat = Script("beat")
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a supervisor says of itself with each heartbeat."""
+
+    name: str
+    host: str
+    pid: int
+    version: str
+    capacity: int
+    """Most app processes it may own."""
+    load: int
+    """App processes it owns now."""
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisors:
+    """All that are known: those with a heartbeat, and those without."""
+
+    living: dict[str, Beat]
+    dead: frozenset[str]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether some living supervisor takes new apps now."""
+        return any(beat.load < beat.capacity and not beat.draining for beat in self.living.values())
+
+
+def _parse_beat(raw: list[bytes]) -> Beat:
+    fields = {k.decode(): v.decode() for k, v in zip(raw[::2], raw[1::2], strict=True)}
+    return Beat(
+        name=fields["name"],
+        host=fields["host"],
+        pid=int(fields["pid"]),
+        version=fields["version"],
+        capacity=int(fields["capacity"]),
+        load=int(fields["load"]),
+        draining=fields["draining"] == "1",
+    )
+
+
+class Presence:
+    """Writes and reads heartbeats."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def beat(self, supervisor: str, beat: Beat) -> None:
+        """Say that the supervisor lives, for the next 5 seconds."""
+        keys = self._keys
+        fields: dict[str, str | int] = {
+            "name": beat.name,
+            "host": beat.host,
+            "pid": beat.pid,
+            "version": beat.version,
+            "capacity": beat.capacity,
+            "load": beat.load,
+            "draining": int(beat.draining),
+        }
+        await _beat(
+            self._client,
+            (keys.beat(supervisor), keys.known_supervisors, keys.owned(supervisor)),
+            supervisor,
+            limits.BEAT_TTL_MS,
+            limits.REGISTRY_TTL_MS,
+            *(part for item in fields.items() for part in item),
+        )
+
+    async def supervisors(self) -> Supervisors:
+        """Return who lives and who is only remembered."""
+        known = [name.decode() for name in await self._client.call("SMEMBERS", self._keys.known_supervisors)]
+        beats = await self._client.call_all(*(("HGETALL", self._keys.beat(name)) for name in known))
+        pairs = list(zip(known, beats, strict=True))
+        return Supervisors(
+            living={name: _parse_beat(raw) for name, raw in pairs if raw},
+            dead=frozenset(name for name, raw in pairs if not raw),
+        )
+
+    async def lives(self, supervisor: str) -> bool:
+        """Return whether the supervisor has a heartbeat."""
+        return bool(await self._client.call("EXISTS", self._keys.beat(supervisor)))
+
+    async def forget(self, supervisor: str) -> None:
+        """Forget a supervisor that ended, or whose instances were all taken over."""
+        keys = self._keys
+        await self._client.call_all(
+            ("DEL", keys.beat(supervisor), keys.owned(supervisor)),
+            ("SREM", keys.known_supervisors, supervisor),
+        )
+
+    # What it may own: written before the claim, so it can name too many instances, never too few
+
+    async def note_owned(self, supervisor: str, instance: InstanceId) -> None:
+        """Note that the supervisor is about to claim the instance."""
+        key = self._keys.owned(supervisor)
+        await self._client.call_all(("SADD", key, instance.dump()), ("PEXPIRE", key, limits.REGISTRY_TTL_MS))
+
+    async def note_released(self, supervisor: str, instance: InstanceId) -> None:
+        """Note that the supervisor no longer owns the instance."""
+        await self._client.call("SREM", self._keys.owned(supervisor), instance.dump())
+
+    async def owned(self, supervisor: str) -> list[InstanceId]:
+        """Return the instances that a supervisor may own."""
+        members = await self._client.call("SMEMBERS", self._keys.owned(supervisor))
+        return [InstanceId.load(member.decode()) for member in members]

@@ -1,0 +1,15 @@
+"""The secret that signs cookies, shared by all web workers through the broker."""
+
+from __future__ import annotations
+
+import secrets
+
+from htagweb_broker.connection import Caller
+from htagweb_broker.keys import Keys
+
+
+async def shared_secret(caller: Caller, keys: Keys) -> str:
+    """Return the secret; the first worker to ask makes it."""
+    await caller.call("SET", keys.secret, secrets.token_urlsafe(32), "NX")
+    secret: bytes = await caller.call("GET", keys.secret)
+    return secret.decode()
