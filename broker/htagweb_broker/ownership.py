@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from htagweb_broker import limits
 from htagweb_broker.connection import Caller
@@ -27,8 +28,8 @@ class Record:
     """The supervisor's incarnation, "" when the app process has ended."""
     out: int
     """The number of the last action."""
-    reason: str
-    """Why it ended, "" while it is owned."""
+    reason: EndReason | None
+    """Why it ended, None while it is owned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class Ownership:
         generation, owner, out, reason = (value or b"" for value in answer)
         if not generation:
             return None
-        return Record(generation.decode(), owner.decode(), int(out or 0), reason.decode())
+        why = cast(EndReason, reason.decode()) if reason else None
+        return Record(generation.decode(), owner.decode(), int(out or 0), why)
 
     async def claim(
         self, instance: InstanceId, *, expected: Claimed, generation: str, owner: str, facts: dict[str, str]

@@ -1,0 +1,90 @@
+"""All settings: the only place that reads the environment. ``--help`` is made of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, Literal, get_type_hints
+
+from htagweb_broker import MAX_INBOX_BYTES, limits
+
+
+class SettingError(ValueError):
+    """Raised when a setting is not what it should be; the message says which and what is expected."""
+
+
+def _setting(default: Any, help_text: str, least: float | None = None) -> Any:
+    return field(default=default, metadata={"help": help_text, "least": least})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One frozen object for web workers and supervisors.
+
+    The environment variable of a setting is ``HTAGWEB_`` and its name in upper
+    case, e.g. ``HTAGWEB_REDIS_URL``.
+    """
+
+    redis_url: str = _setting("", "the broker: redis://, rediss:// or unix://; none: a private one")
+    namespace: str = _setting(
+        "htagweb", "first part of every key; projects on one server take different ones"
+    )
+    secret: str = _setting("", "signs the session cookie; none: one is made and kept in the broker")
+    session_ttl_s: int = _setting(limits.SESSION_TTL_S, "how long a session lives after its last use", 60)
+    max_message_bytes: int = _setting(MAX_INBOX_BYTES, "largest message that a page may send", 1024)
+    open_timeout_s: float = _setting(30.0, "longest wait for a page beyond the app's own time to start", 1)
+    name: str = _setting("", "the supervisor's name in logs and listings; none: the host's name")
+    max_apps: int = _setting(1000, "most app processes of one supervisor", 1)
+    max_in_flight: int = _setting(32, "most interactions that one app may have unanswered", 1)
+    never_connected_s: float = _setting(60.0, "an app that no browser connected to ends after this", 1)
+    drain_s: float = _setting(10.0, "longest wait for running interactions when the supervisor stops", 0)
+    log_format: Literal["text", "json"] = _setting("text", "log lines: text for people, json for programs")
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "least level that is logged")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Read the environment; an override that is not None wins. SettingError on a bad value."""
+        environ = os.environ if environ is None else environ
+        values = {
+            item.name: _parse(item, environ[variable(item.name)])
+            for item in fields(cls)
+            if environ.get(variable(item.name))
+        }
+        values |= {name: value for name, value in overrides.items() if value is not None}
+        settings = cls(**values)
+        for item in fields(cls):
+            _check(item, getattr(settings, item.name))
+        return settings if settings.name else replace(settings, name=socket.gethostname())
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"HTAGWEB_{name.upper()}"
+
+
+def type_of(name: str) -> Any:
+    """Return a setting's type."""
+    return get_type_hints(Settings)[name]
+
+
+def _parse(item: Field[Any], text: str) -> Any:
+    kind = type_of(item.name)
+    if kind not in (int, float):
+        return text
+    try:
+        return kind(text)
+    except ValueError as exc:
+        raise SettingError(f"{variable(item.name)} is a number, not {text!r}") from exc
+
+
+def _check(item: Field[Any], value: Any) -> None:
+    least = item.metadata["least"]
+    if least is not None and not value >= least:
+        raise SettingError(f"{item.name} ({variable(item.name)}) must be at least {least}, not {value!r}")
+    choices = getattr(type_of(item.name), "__args__", None)
+    if choices and value not in choices:
+        raise SettingError(
+            f"{item.name} ({variable(item.name)}) is one of {', '.join(choices)}, not {value!r}"
+        )

@@ -1,0 +1,1 @@
+"""The daemon that owns app processes: placement, life cycle, timers, emission."""

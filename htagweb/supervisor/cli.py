@@ -1,0 +1,154 @@
+"""``htagweb-supervisor``: the command line of the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from enum import IntEnum
+
+from htagweb_broker import BrokerError, SystemClock
+
+from htagweb import logs
+from htagweb.settings import SettingError, Settings, type_of, variable
+from htagweb.supervisor.daemon import Supervisor
+from htagweb.version import __version__
+
+logger = logging.getLogger(__name__)
+
+WEB_ONLY = {"secret", "max_message_bytes", "open_timeout_s"}
+
+
+class ExitCode(IntEnum):
+    """What the command's exit code says."""
+
+    OK = 0
+    FAILED = 1
+    """An unexpected error; the log has its traceback."""
+    USAGE = 2
+    """A setting is missing or wrong."""
+    NO_BROKER = 3
+    """The broker could not be used at the start."""
+    STOPPED_NOW = 4
+    """A second signal ended it without a drain."""
+
+
+EPILOG = """
+Every option can be set by the environment variable in brackets instead.
+
+signals: TERM or INT drains: no new apps, running interactions finish, apps end,
+pages go to another supervisor. A second one ends all now.
+
+exit codes: """ + ", ".join(f"{int(code)} {code.name.lower().replace('_', ' ')}" for code in ExitCode)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's parser; its options are made of the settings."""
+    result = argparse.ArgumentParser(
+        prog="htagweb-supervisor",
+        description="Owns the app processes of htagweb on this host: starts, watches and ends them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("--version", action="version", version=f"htagweb-supervisor {__version__}")
+    for item in fields(Settings):
+        if item.name in WEB_ONLY:
+            continue
+        kind = type_of(item.name)
+        choices = getattr(kind, "__args__", None)
+        default = f", default {item.default}" if item.default not in ("", None) else ""
+        result.add_argument(
+            f"--{item.name.replace('_', '-')}",
+            type=str if choices else kind,
+            choices=choices,
+            metavar=None if choices else kind.__name__.upper(),
+            help=f"{item.metadata['help']} [{variable(item.name)}{default}]",
+        )
+    result.add_argument(
+        "--app-dir",
+        action="append",
+        metavar="DIR",
+        help="where app modules are imported from; may be given again [default: the working directory]",
+    )
+    result.add_argument(
+        "--ready-fd", type=int, metavar="FD", help="a descriptor that gets 'ready' when apps can be served"
+    )
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = vars(parser().parse_args(arguments))
+    app_dirs = [os.path.abspath(directory) for directory in options.pop("app_dir") or ["."]]
+    ready_fd = options.pop("ready_fd")
+    try:
+        settings = Settings.load(**options)
+        if not settings.redis_url:
+            raise SettingError("no broker: give --redis-url or set HTAGWEB_REDIS_URL")
+        logs.configure(settings.log_format, settings.log_level)
+        raise_file_limit()
+        runner = asyncio.Runner(loop_factory=_loop_factory())
+        with runner:
+            return runner.run(_serve(settings, app_dirs, ready_fd))
+    except ValueError as exc:  # SettingError, or a URL or namespace that is none
+        print(f"htagweb-supervisor: {exc}", file=sys.stderr)
+        return ExitCode.USAGE
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(settings: Settings, app_dirs: Sequence[str], ready_fd: int | None) -> int:
+    supervisor = Supervisor(settings, app_dirs, SystemClock())
+    loop = asyncio.get_running_loop()
+    signals = 0
+
+    def handle_signal(name: str) -> None:
+        nonlocal signals
+        signals += 1
+        if signals == 1:
+            logger.info("%s: draining, once more ends all now", name)
+            supervisor.stop()
+        else:
+            logger.warning("%s again: ends now; its apps die with it", name)
+            os._exit(ExitCode.STOPPED_NOW)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle_signal, number.name)
+
+    def handle_ready() -> None:
+        logger.info("supervisor %s is ready, room for %d apps", supervisor.id, settings.max_apps)
+        if ready_fd is not None:
+            os.write(ready_fd, b"ready\n")
+            os.close(ready_fd)
+
+    try:
+        await supervisor.run(handle_ready)
+    except BrokerError as exc:
+        logger.error("the broker cannot be used: %s", exc)
+        return ExitCode.NO_BROKER
+    logger.info("supervisor %s ended", supervisor.id)
+    return ExitCode.OK
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: an app needs three."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""The supervisor's own life: heartbeat, take-over of the dead, timers, reaping, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+
+from htagweb_broker import Beat, BrokerError, Clock, SupervisorBroker, limits
+
+from htagweb.host.process import become_subreaper
+from htagweb.settings import Settings
+from htagweb.supervisor.instance import Services
+from htagweb.supervisor.placement import Placement
+from htagweb.supervisor.templates import Templates
+from htagweb.version import __version__
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 0.1
+REAP_S = 1.0
+SETTLE_BEATS = 2
+"""Heartbeats that must have worked before anyone is called dead: after an outage of the broker
+every supervisor's heartbeat is missing, and each needs the time to come back."""
+ENDING_S = 5.0
+"""After the drain, the longest wait for app processes to end."""
+
+
+class Supervisor:
+    """One incarnation of the daemon."""
+
+    def __init__(self, settings: Settings, app_dirs: Sequence[str], clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.id = f"{settings.name}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._templates = Templates(app_dirs)
+        self._broker = SupervisorBroker(
+            settings.redis_url,
+            settings.namespace,
+            clock,
+            lambda instance, entries: self.placement.deliver(instance, entries),  # noqa: PLW0108
+            settings.session_ttl_s,
+        )
+        services = Services(
+            self._broker, self._templates, clock, settings.max_in_flight, settings.never_connected_s
+        )
+        facts = {"host": socket.gethostname()}
+        self.placement = Placement(services, self.id, facts, settings.max_apps, self._is_dead)
+        self._good_beats = 0
+        self._dead: frozenset[str] = frozenset()
+        self._stopping = asyncio.Event()
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Serve until ``stop`` is called, then drain; ``on_ready`` is called when apps can be served.
+
+        BrokerError when the broker cannot be used at the start; later outages are waited for.
+        """
+        become_subreaper()
+        try:
+            await self._broker.ping()
+            await self._broker.spawns.create_group()
+            await self._beat()
+            async with asyncio.TaskGroup() as tasks:
+                background = [
+                    tasks.create_task(self._broker.readers.run()),
+                    tasks.create_task(self._keep_beating()),
+                    tasks.create_task(self._keep_ticking()),
+                    tasks.create_task(self._keep_reaping()),
+                    tasks.create_task(self._keep_renewing()),
+                ]
+                placing = tasks.create_task(self.placement.run())
+                on_ready()
+                await self._stopping.wait()
+                await self._drain(placing)
+                for task in background:
+                    task.cancel()
+            await self._leave()
+        finally:
+            self._templates.stop()
+            self._broker.close()
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        self._stopping.set()
+
+    # Heartbeat and the dead
+
+    async def _beat(self) -> None:
+        await self._broker.presence.beat(
+            self.id,
+            Beat(
+                name=self._settings.name,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=__version__,
+                capacity=self._settings.max_apps,
+                load=self.placement.load,
+                draining=self._stopping.is_set(),
+            ),
+        )
+
+    async def _keep_beating(self) -> None:
+        """Beat, and look after the dead.
+
+        A failed beat is not fatal: ownership is only lost when another
+        supervisor takes it over, and then the next emission is refused.
+        """
+        while True:
+            await self._clock.sleep(limits.BEAT_INTERVAL_S)
+            try:
+                await self._beat()
+                self._good_beats += 1
+                await self._look_after_the_dead()
+            except BrokerError as exc:
+                self._good_beats = 0
+                logger.warning("heartbeat missed, %d apps keep running: %s", self.placement.load, exc)
+
+    def _is_dead(self, supervisor: str) -> bool:
+        return supervisor in self._dead
+
+    async def _look_after_the_dead(self) -> None:
+        if self._good_beats < SETTLE_BEATS:
+            return
+        self._dead = (await self._broker.presence.supervisors()).dead
+        for dead in self._dead:
+            count = await self.placement.take_over(dead)
+            logger.warning(
+                "supervisor %s is dead, %d of its apps were ended; their pages come back", dead, count
+            )
+        await self.placement.take_abandoned()
+        for dead in self._dead:
+            await self._broker.spawns.leave(dead)
+
+    # Timers
+
+    async def _keep_ticking(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_S)
+            now = self._clock.now()
+            for instance in list(self.placement.instances.values()):
+                instance.tick(now)
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await self._clock.sleep(limits.INSTANCE_RENEW_S)
+            for instance in list(self.placement.instances.values()):
+                instance.renew()
+
+    async def _keep_reaping(self) -> None:
+        """Reap what apps started and left behind: as subreaper, this process inherits it."""
+        while True:
+            await self._clock.sleep(REAP_S)
+            reap_strangers(self._templates.pids)
+
+    # The end
+
+    async def _drain(self, placing: asyncio.Task[None]) -> None:
+        """Stop intake, let interactions finish, end the apps."""
+        # 1. No new instances, here or for anyone who reads the heartbeat.
+        logger.info("draining: %d apps", self.placement.load)
+        self.placement.drain()
+        # 2. Each app ends when nobody waits for its answer, or when the time is over.
+        deadline = self._clock.now() + self._settings.drain_s
+        while self.placement.instances:
+            late = self._clock.now() >= deadline
+            for instance in list(self.placement.instances.values()):
+                if late or not instance.is_busy:
+                    instance.end("drained")
+            if late:
+                break
+            await self._clock.sleep(TICK_S)
+        # 3. Their last words reach the broker while the heartbeat still says that they are ours.
+        await asyncio.wait([placing], timeout=ENDING_S)
+        if not placing.done():
+            logger.error("%d apps did not end in time, left to the kernel", self.placement.load)
+            placing.cancel()
+
+    async def _leave(self) -> None:
+        try:
+            await self._broker.spawns.leave(self.id)
+            await self._broker.presence.forget(self.id)
+        except BrokerError as exc:
+            logger.warning("left without a word to the broker: %s", exc)
+
+
+def reap_strangers(own: set[int]) -> None:
+    """Reap dead children that nobody waits for: no app process (pidfd) and no template (``own``)."""
+    while True:
+        try:
+            dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if dead is None or dead.si_pid in own:
+            return
+        try:
+            if os.getpgid(dead.si_pid) == dead.si_pid:
+                return  # the leader of its group: an app process, reaped when its pidfd is read
+            os.waitid(os.P_PID, dead.si_pid, os.WEXITED | os.WNOHANG)
+        except (ProcessLookupError, ChildProcessError):
+            return

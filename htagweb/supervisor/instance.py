@@ -1,0 +1,380 @@
+"""One instance that this supervisor owns: joins its inbox, its app process, its outbox and its life.
+
+What arrives (inbox entries, frames, ticks, the process's end) is handled at
+once and in order. What has to reach the broker goes through the publisher's
+queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from htagweb_broker import (
+    Clock,
+    Connect,
+    EndReason,
+    Entry,
+    FailureReply,
+    InboxMessage,
+    InstanceId,
+    Interact,
+    Launch,
+    MessageError,
+    Open,
+    PageReply,
+    SessionData,
+    SupervisorBroker,
+    decode_inbox,
+)
+
+from htagweb.host import frames
+from htagweb.host.frames import Frame, FromApp
+from htagweb.supervisor import life as lives
+from htagweb.supervisor.life import Command, Life, Phase, Times
+from htagweb.supervisor.process import DUMP_SIGNAL, AppProcess
+from htagweb.supervisor.publisher import Publisher
+from htagweb.supervisor.templates import LaunchError, Templates
+
+logger = logging.getLogger(__name__)
+output_logger = logging.getLogger("htagweb.app")
+
+MAX_PAGES = 256
+"""Pages whose last number is remembered; a page is forgotten when so many others were used since."""
+_NOTHING = msgspec.Raw(b"{}")
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every instance of a supervisor shares."""
+
+    broker: SupervisorBroker
+    templates: Templates
+    clock: Clock
+    max_in_flight: int
+    never_connected_s: float
+
+
+class OwnedInstance:
+    """The instance under one generation, from claim to release."""
+
+    def __init__(
+        self, services: Services, instance: InstanceId, generation: str, opened: Open, session: SessionData
+    ) -> None:
+        """Begin the life; ``run`` starts the process."""
+        self.id = instance
+        self.generation = generation
+        self.pending_opens: list[Open] = []
+        """Requests for a page that only the next generation can answer."""
+        self._services = services
+        self._opened = opened
+        self._launch = opened.launch
+        self._session = session
+        extra = {"session": instance.session[:8], "app": instance.app, "generation": generation}
+        self.log = logging.LoggerAdapter(logger, extra)
+        self._output = logging.LoggerAdapter(output_logger, extra)
+        self.life: Life = lives.begin(self._times(), services.clock.now())
+        self._publisher = Publisher(
+            services.broker,
+            instance,
+            generation,
+            session,
+            clock=services.clock,
+            log=self.log,
+            on_fenced=self._handle_fenced,
+            on_pressure=self._handle_pressure,
+        )
+        self._process: AppProcess | None = None
+        self._launching: asyncio.Task[None] | None = None
+        self._unsent: list[Frame] = []
+        self._requests: dict[str, str] = {}
+        self._pages: OrderedDict[str, int] = OrderedDict()
+        self._held: list[Entry] | None = None
+
+    def _times(self) -> Times:
+        launch = self._launch
+        return Times(
+            launch.timeout_interaction_s, launch.timeout_inactivity_s, self._services.never_connected_s
+        )
+
+    # Life
+
+    async def run(self) -> None:
+        """Start the app and serve it until its process is gone and the instance released."""
+        self._take_open(self._opened)
+        async with asyncio.TaskGroup() as tasks:
+            self._launching = tasks.create_task(self._start())
+            await self._publisher.run()
+
+    async def _start(self) -> None:
+        services, launch = self._services, self._launch
+        began = services.clock.now()
+        try:
+            template = await services.templates.get(self.id.app, launch.timeout_interaction_s or None)
+            child = await template.fork(str(self.id))
+        except LaunchError as exc:
+            self.log.warning("not started: %s%s", exc, f"\n{exc.detail}" if exc.detail else "")
+            return self._fail_start(str(exc), exc.detail)
+        self._process = AppProcess(child.pid, child.pidfd, self, self.log)
+        await self._process.attach(child.ends)
+        self._process.send(
+            frames.Start(
+                app=self.id.app,
+                args=launch.args,
+                kargs=launch.kargs,
+                session={key: msgspec.Raw(value) for key, value in self._session.values.items()},
+                debug=launch.debug,
+                request=self._opened.request,
+            )
+        )
+        for frame in self._unsent:
+            self._process.send(frame)
+        self._unsent.clear()
+        self._publisher.renew({"pid": str(child.pid)})
+        self.log.info("started, pid %d, forked in %.1f ms", child.pid, (services.clock.now() - began) * 1000)
+
+    def _fail_start(self, error: str, detail: str) -> None:
+        self._refuse_requests("refused", error, detail)
+        self._apply(lives.EndWanted("refused"))
+
+    def _apply(self, event: lives.Event) -> None:
+        self.life, commands = lives.step(self.life, event, self._services.clock.now())
+        for command in commands:
+            self._do(command)
+
+    def _do(self, command: Command) -> None:
+        if command is Command.RELEASE:
+            self._release()
+        elif self._process is None:
+            # Nothing was forked yet, or nothing could be.
+            if self._launching is not None:
+                self._launching.cancel()
+            self._apply(lives.ProcessGone())
+        elif command is Command.ASK:
+            self._process.send(frames.End())
+        elif command is Command.DUMP:
+            limit = self.life.times.interaction_s
+            self.log.error("no answer within %g s, its stack follows, then it is ended", limit)
+            self._process.signal(DUMP_SIGNAL)
+        elif command is Command.TERMINATE:
+            self._process.signal(signal.SIGTERM)
+        elif command is Command.KILL:
+            self.log.warning("it did not end when told to, killed")
+            self._process.signal(signal.SIGKILL)
+
+    def _release(self) -> None:
+        reason = self.life.reason or "crashed"
+        age_s = self._services.clock.now() - self.life.born
+        self.log.info("ended: %s, after %.1f s", reason, age_s)
+        self._refuse_requests(reason, self._why_no_page(reason), "")
+        self._publisher.release(reason)
+
+    def _why_no_page(self, reason: EndReason) -> str:
+        match reason:
+            case "interaction_timeout":
+                return f"the app did not start within {self.life.times.interaction_s:g} s"
+            case "replaced":
+                return "the app was opened with other parameters meanwhile"
+            case "crashed":
+                return "the app's process ended while it started"
+        return f"the app ended while it started ({reason})"
+
+    def _refuse_requests(self, reason: EndReason, error: str, detail: str) -> None:
+        for request, worker in self._requests.items():
+            shown = detail if self._launch.debug else ""
+            self._publisher.reply(request, worker, FailureReply(reason, error, shown))
+        self._requests.clear()
+
+    def end(self, reason: EndReason) -> None:
+        """End the app, politely first."""
+        self._apply(lives.EndWanted(reason))
+
+    def tick(self, now: float) -> None:
+        """Let time pass: ends what is late, or idle."""
+        if now >= lives.next_deadline(self.life):
+            self._apply(lives.Tick())
+
+    def begin_inbox(self, taken: str, opens: Sequence[Open]) -> None:
+        """Take what waited in the inbox before ``run``: the last request decides how the app runs."""
+        self._publisher.taken = taken
+        for message in opens:
+            if _same_app(message.launch, self._launch):
+                self._handle_open(message)
+            else:
+                refusal = FailureReply("replaced", self._why_no_page("replaced"))
+                self._publisher.reply(message.request, message.worker, refusal)
+
+    def renew(self) -> None:
+        """Keep the broker's record of the instance from expiring."""
+        self._publisher.renew({})
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether someone waits for an answer."""
+        return bool(self.life.deadlines)
+
+    def _handle_fenced(self) -> None:
+        if not self.life.is_ending:
+            self.log.error("another generation owns the instance, this one ends")
+            self._apply(lives.EndWanted("lost"))
+
+    def _handle_pressure(self, high: bool) -> None:
+        if self._process is None:
+            return
+        if high:
+            self._process.pause()
+        else:
+            self._process.resume()
+
+    # The inbox
+
+    def handle_entries(self, entries: Sequence[Entry]) -> None:
+        """Take what the inbox brought."""
+        for position, entry in enumerate(entries):
+            if self._held is not None:
+                self._held.extend(entries[position:])
+                return
+            if entry.session_version != self._publisher.session_version and not self.life.is_ending:
+                self._held = list(entries[position:])
+                self._publisher.load_session(self._handle_session)
+                return
+            self._handle_entry(entry)
+
+    def _handle_session(self, data: SessionData, saves: int) -> None:
+        values = {key: msgspec.Raw(value) for key, value in data.values.items()}
+        self._send(frames.SessionData(values, saves))
+        held, self._held = self._held or [], None
+        if held:
+            # Its version may be older than what was read; it is not asked for a second time.
+            self._handle_entry(held[0])
+            self.handle_entries(held[1:])
+
+    def _handle_entry(self, entry: Entry) -> None:
+        self._publisher.taken = entry.id
+        try:
+            message: InboxMessage = decode_inbox(entry.body)
+        except MessageError as exc:
+            return self.log.warning("dropped from the inbox: %s", exc)
+        match message:
+            case Open():
+                self._handle_open(message)
+            case Connect(generation) if generation == self.generation:
+                self._apply(lives.Connected())
+            case Interact(generation) if generation == self.generation:
+                self._handle_interaction(message)
+
+    def _handle_open(self, message: Open) -> None:
+        if self.life.is_ending:
+            self.pending_opens.append(message)
+        elif not _same_app(message.launch, self._launch):
+            self.pending_opens.append(message)
+            self.end("replaced")
+        else:
+            self._launch = message.launch
+            self.life = self.life.with_times(self._times())
+            self._take_open(message)
+            self._send(frames.Render(message.request))
+
+    def _take_open(self, message: Open) -> None:
+        self._requests[message.request] = message.worker
+        self._apply(lives.Taken(_open_work(message.request)))
+
+    def _handle_interaction(self, message: Interact) -> None:
+        if self.life.is_ending or message.number <= self._pages.get(message.page, 0):
+            return  # its end is told to the page; or it was taken already
+        self._pages[message.page] = message.number
+        self._pages.move_to_end(message.page)
+        if len(self._pages) > MAX_PAGES:
+            self._pages.popitem(last=False)
+        self._apply(lives.Connected())
+        if len(self.life.deadlines) >= self._services.max_in_flight:
+            text = f"Too many interactions wait for an answer (the limit is {self._services.max_in_flight})."
+            return self._answer_error(message.page, message.number, text)
+        self._apply(lives.Taken(_interact_work(message.page, message.number)))
+        self._send(frames.Interact(message.page, message.number, message.call))
+
+    def _answer_error(self, page: str, number: int, text: str) -> None:
+        self._publisher.answer(page, number, _NOTHING, msgspec.Raw(_encode({"err": text})))
+
+    def _send(self, frame: Frame) -> None:
+        if self._process is None:
+            self._unsent.append(frame)
+        else:
+            self._process.send(frame)
+
+    # The process
+
+    def handle_frame(self, frame: FromApp) -> None:
+        """Take a frame of the app."""
+        changes: frames.Changes | None = getattr(frame, "changes", None)
+        match frame:
+            case frames.Answer(page, number, dom, scripts):
+                self._apply(lives.Done(_interact_work(page, number)))
+                try:
+                    self._publisher.answer(page, number, dom, scripts, changes)
+                except MessageError as exc:
+                    self._answer_error(page, number, f"The answer is too large: {exc}.")
+            case frames.Update(update_id, dom, scripts):
+                self._handle_update(update_id, dom, scripts, changes)
+            case frames.Page(request, html):
+                self._handle_page(request, html, changes)
+            case frames.Failed(request, error, traceback):
+                self.log.warning("not started: %s\n%s", error, traceback)
+                self._fail_start(error, traceback)
+            case frames.Exit():
+                self._publisher.save(changes)
+                self.end("exit")
+            case frames.Save():
+                self._publisher.save(changes)
+
+    def _handle_update(
+        self, update_id: int, dom: msgspec.Raw, scripts: msgspec.Raw, changes: frames.Changes | None
+    ) -> None:
+        def tell(delivered: bool) -> None:
+            self._send(frames.Updated(update_id, delivered))
+
+        try:
+            self._publisher.update(dom, scripts, changes or {}, tell)
+        except MessageError as exc:
+            self.log.error("an update was dropped: %s", exc)
+            tell(False)
+
+    def _handle_page(self, request: str, html: str, changes: frames.Changes | None) -> None:
+        if self.life.phase is Phase.STARTING:
+            age_s = self._services.clock.now() - self.life.born
+            self.log.info("ready after %.1f ms", age_s * 1000)
+        self._apply(lives.Started())
+        self._apply(lives.Done(_open_work(request)))
+        worker = self._requests.pop(request, None)
+        if worker is not None:
+            self._publisher.reply(request, worker, PageReply(self.generation, html), changes)
+        else:
+            self._publisher.save(changes)
+
+    def handle_output(self, line: str) -> None:
+        """Log a line that the app printed."""
+        self._output.info("%s", line)
+
+    def handle_gone(self, status: str) -> None:
+        """Take note that the process ended."""
+        if not self.life.is_ending:
+            self.log.error("its process ended by itself: %s", status)
+        self._apply(lives.ProcessGone())
+
+
+def _same_app(one: Launch, other: Launch) -> bool:
+    return (one.args, one.kargs, one.debug) == (other.args, other.kargs, other.debug)
+
+
+def _open_work(request: str) -> str:
+    return f"open {request}"
+
+
+def _interact_work(page: str, number: int) -> str:
+    return f"{page} {number}"

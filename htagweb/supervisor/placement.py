@@ -1,0 +1,192 @@
+"""Which instances this supervisor owns: it takes spawn requests, claims, and takes over from the dead."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+
+from htagweb_broker import (
+    BrokerError,
+    Claim,
+    Claimed,
+    Entry,
+    InstanceId,
+    MessageError,
+    Open,
+    SpawnEntry,
+    decode_inbox,
+    decode_spawn,
+)
+
+from htagweb.supervisor.instance import OwnedInstance, Services
+
+logger = logging.getLogger(__name__)
+
+TAKE_COUNT = 16
+BLOCK_S = 2.0
+RETRY_S = 0.5
+
+
+class Placement:
+    """The instances of one supervisor, by id."""
+
+    def __init__(
+        self,
+        services: Services,
+        supervisor: str,
+        facts: dict[str, str],
+        max_apps: int,
+        is_dead: Callable[[str], bool],
+    ) -> None:
+        """``facts`` are noted in every claim; ``is_dead`` knows which supervisors can be taken over."""
+        self._services = services
+        self._broker = services.broker
+        self._supervisor = supervisor
+        self._facts = facts
+        self._max_apps = max_apps
+        self._is_dead = is_dead
+        self._tasks: asyncio.TaskGroup | None = None
+        self._draining = asyncio.Event()
+        self.instances: dict[InstanceId, OwnedInstance] = {}
+
+    @property
+    def load(self) -> int:
+        """How many instances are owned."""
+        return len(self.instances)
+
+    def deliver(self, instance: InstanceId, entries: list[Entry]) -> None:
+        """Hand inbox entries to the instance that they are for."""
+        if (owned := self.instances.get(instance)) is not None:
+            owned.handle_entries(entries)
+
+    def drain(self) -> None:
+        """Take no new instances from now on."""
+        self._draining.set()
+
+    # Spawn requests
+
+    async def run(self) -> None:
+        """Take spawn requests until drained; own the instances until all are gone."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            taking = tasks.create_task(self._take_requests())
+            await self._draining.wait()
+            taking.cancel()
+
+    async def _take_requests(self) -> None:
+        while True:
+            room = self._max_apps - self.load
+            if room <= 0:
+                await self._services.clock.sleep(RETRY_S)
+                continue
+            try:
+                entries = await self._broker.waiting_spawns.take(
+                    self._supervisor, min(room, TAKE_COUNT), BLOCK_S
+                )
+                await self._serve(entries)
+            except BrokerError as exc:
+                logger.warning("spawn requests cannot be read, trying again: %s", exc)
+                await self._services.clock.sleep(RETRY_S)
+
+    async def take_abandoned(self) -> None:
+        """Serve the requests that a supervisor read and left."""
+        room = min(self._max_apps - self.load, TAKE_COUNT)
+        if room > 0 and not self._draining.is_set():
+            await self._serve(await self._broker.spawns.take_abandoned(self._supervisor, room))
+
+    async def _serve(self, entries: list[SpawnEntry]) -> None:
+        for entry in entries:
+            try:
+                request = decode_spawn(entry.body)
+                await self._claim(InstanceId.load(request.instance), request.expected)
+            except (MessageError, ValueError) as exc:
+                logger.warning("a spawn request was dropped: %s", exc)
+            await self._broker.spawns.settle(entry)
+
+    # Claims
+
+    async def _claim(self, instance: InstanceId, expected_generation: str) -> None:
+        if instance in self.instances:
+            return  # its inbox is read already
+        record = await self._broker.ownership.read(instance)
+        generation, owner = (record.generation, record.owner) if record else ("", "")
+        if generation != expected_generation:
+            return  # someone served the request already
+        # Owned by this supervisor, but not among its instances: the answer to a claim got lost.
+        if owner and owner != self._supervisor and not self._is_dead(owner):
+            return
+        await self._own(instance, Claimed(generation, owner), [])
+
+    async def _own(self, instance: InstanceId, expected: Claimed, opens: list[Open]) -> None:
+        generation = _next_generation(expected.generation)
+        session = await self._broker.sessions.read(instance.session)
+        await self._broker.presence.note_owned(self._supervisor, instance)
+        claim = await self._broker.ownership.claim(
+            instance,
+            expected=expected,
+            generation=generation,
+            owner=self._supervisor,
+            facts={**self._facts, "started_ms": str(self._services.clock.epoch_ms())},
+        )
+        if not isinstance(claim, Claim):
+            return
+        opens = [*opens, *_opens_of(claim.entries)]
+        if not opens:
+            # Whoever asked is gone, or was answered: an instance nobody waits for is not started.
+            await self._broker.ownership.release(instance, generation, 1, "never_connected", "")
+            return
+        owned = OwnedInstance(self._services, instance, generation, opens[-1], session)
+        last = claim.entries[-1].id if claim.entries else "0-0"
+        owned.begin_inbox(last, opens[:-1])
+        self.instances[instance] = owned
+        assert self._tasks is not None
+        self._tasks.create_task(self._run(owned))
+        await self._broker.readers.add(instance, last)
+
+    async def _run(self, owned: OwnedInstance) -> None:
+        try:
+            await owned.run()
+        finally:
+            del self.instances[owned.id]
+            await self._broker.readers.remove(owned.id)
+        if self._draining.is_set():
+            return
+        try:
+            if owned.pending_opens:
+                await self._own(owned.id, Claimed(owned.generation, ""), owned.pending_opens)
+            else:
+                await self._broker.presence.note_released(self._supervisor, owned.id)
+        except BrokerError as exc:
+            # The worker that waits for the page asks again by itself.
+            owned.log.warning("not started anew: %s", exc)
+
+    # The dead
+
+    async def take_over(self, dead: str) -> int:
+        """End what a dead supervisor owned, so that its pages come back; return how many that were."""
+        count = 0
+        for instance in await self._broker.presence.owned(dead):
+            count += await self._broker.ownership.take_over(instance, dead)
+        await self._broker.presence.forget(dead)
+        return count
+
+
+def _next_generation(previous: str) -> str:
+    """Return ``count-random``: the count for people, the random part so that none ever comes twice."""
+    count = int(previous.partition("-")[0]) if previous else 0
+    return f"{count + 1}-{secrets.token_hex(4)}"
+
+
+def _opens_of(entries: list[Entry]) -> list[Open]:
+    messages = []
+    for entry in entries:
+        try:
+            message = decode_inbox(entry.body)
+        except MessageError as exc:
+            logger.warning("dropped from an inbox: %s", exc)
+            continue
+        if isinstance(message, Open):
+            messages.append(message)
+    return messages

@@ -1,0 +1,206 @@
+"""Writes what one instance has to say to the broker: in order, waiting while the broker is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from htagweb_broker import (
+    Answered,
+    BrokerError,
+    Clock,
+    EndReason,
+    InstanceId,
+    MessageError,
+    NotOwner,
+    Reply,
+    SessionData,
+    SupervisorBroker,
+    UpdatedByApp,
+)
+
+from htagweb.host.frames import Changes
+
+RETRY_S = 0.2
+RELEASE_TIMEOUT_S = 60.0
+"""How long an ended instance's last words wait for a broker that is away."""
+HIGH_WATER = 64
+LOW_WATER = 16
+
+Job = Callable[[], Awaitable[None]]
+Log = logging.LoggerAdapter[logging.Logger]
+
+
+class Publisher:
+    """The jobs of one generation."""
+
+    def __init__(
+        self,
+        broker: SupervisorBroker,
+        instance: InstanceId,
+        generation: str,
+        session: SessionData,
+        *,
+        clock: Clock,
+        log: Log,
+        on_fenced: Callable[[], None],
+        on_pressure: Callable[[bool], None],
+    ) -> None:
+        """``on_fenced``: another generation owns the instance. ``on_pressure``: many jobs, or few again."""
+        self._broker = broker
+        self._instance = instance
+        self._generation = generation
+        self._outbox = broker.outbox(instance, generation)
+        self._clock = clock
+        self._log = log
+        self._on_fenced = on_fenced
+        self._on_pressure = on_pressure
+        self._jobs: deque[Job] = deque()
+        self._arrived = asyncio.Event()
+        self._pressed = False
+        self._saves_queued = 0
+        self._saves = 0
+        self._released = False
+        self._give_up_at = float("inf")
+        self.session_version = session.version
+        """The version of the session that the app has."""
+        self.taken = ""
+        """The last inbox entry that was dealt with."""
+
+    async def run(self) -> None:
+        """Do the jobs until the instance is released."""
+        while not self._released:
+            await self._arrived.wait()
+            await self._persist(self._jobs.popleft())
+            if not self._jobs:
+                self._arrived.clear()
+            if self._pressed and len(self._jobs) < LOW_WATER:
+                self._pressed = False
+                self._on_pressure(False)
+
+    def _add(self, job: Job) -> None:
+        self._jobs.append(job)
+        self._arrived.set()
+        if not self._pressed and len(self._jobs) > HIGH_WATER:
+            self._pressed = True
+            self._on_pressure(True)
+
+    async def _persist(self, job: Job) -> None:
+        told = False
+        while True:
+            try:
+                return await job()
+            except NotOwner:
+                return self._on_fenced()
+            except MessageError as exc:
+                return self._log.error("not written: %s", exc)
+            except BrokerError as exc:
+                if not told:
+                    self._log.warning("the broker does not take it yet, kept for later: %s", exc)
+                    told = True
+            if self._clock.now() > self._give_up_at:
+                self._released = True
+                return self._log.error("the broker was told nothing of its end: it was away too long")
+            await self._clock.sleep(RETRY_S)
+
+    # The jobs
+
+    def answer(
+        self, page: str, number: int, dom: msgspec.Raw, scripts: msgspec.Raw, changes: Changes | None = None
+    ) -> None:
+        """Emit the answer to an interaction."""
+        self.save(changes)
+        self._emit(Answered(page, number, dom, scripts), None)
+
+    def update(
+        self, dom: msgspec.Raw, scripts: msgspec.Raw, changes: Changes, on_emitted: Callable[[bool], None]
+    ) -> None:
+        """Emit what the app changed by itself; ``on_emitted`` hears whether a browser is connected."""
+        self.save(changes)
+        self._emit(UpdatedByApp(dom, scripts), on_emitted)
+
+    def _emit(self, action: Answered | UpdatedByApp, on_emitted: Callable[[bool], None] | None) -> None:
+        number, body = self._outbox.next_action(action)
+
+        async def job() -> None:
+            receivers = await self._outbox.emit(number, body, self.taken)
+            if on_emitted is not None:
+                on_emitted(receivers > 0)
+
+        self._add(job)
+
+    def reply(self, request: str, worker: str, reply: Reply, changes: Changes | None = None) -> None:
+        """Answer a web worker's open request."""
+        self.save(changes)
+
+        async def job() -> None:
+            await self._broker.replies.reply(
+                self._instance,
+                self._generation,
+                request=request,
+                worker=worker,
+                reply=reply,
+                taken=self.taken,
+            )
+
+        self._add(job)
+
+    def save(self, changes: Changes | None) -> None:
+        """Write session changes, before whatever is emitted after them."""
+        if not changes:
+            return
+
+        number = self._saves_queued = self._saves_queued + 1
+
+        async def job() -> None:
+            texts = {key: None if value is None else bytes(value) for key, value in changes.items()}
+            self._saves = number
+            before, after = await self._broker.sessions.write(self._instance.session, texts)
+            # Someone else wrote in between: the app's copy is not the latest, the next message says so.
+            if before == self.session_version:
+                self.session_version = after
+
+        self._add(job)
+
+    def load_session(self, on_loaded: Callable[[SessionData, int], None]) -> None:
+        """Read the session again, after all that was to be written before.
+
+        ``on_loaded`` also hears how many of the app's saves the data has in it.
+        """
+
+        async def job() -> None:
+            data = await self._broker.sessions.read(self._instance.session)
+            self.session_version = data.version
+            on_loaded(data, self._saves)
+
+        self._add(job)
+
+    def renew(self, facts: dict[str, str]) -> None:
+        """Keep the instance's keys from expiring, and note facts about it."""
+
+        async def job() -> None:
+            await self._broker.ownership.renew(self._instance, self._generation, facts)
+
+        self._add(job)
+
+    def release(self, reason: EndReason) -> None:
+        """Emit the end and give the instance up: the last job."""
+        self._give_up_at = self._clock.now() + RELEASE_TIMEOUT_S
+        number = self._outbox.number + 1
+
+        async def job() -> None:
+            self._released = True
+            try:
+                await self._broker.ownership.release(
+                    self._instance, self._generation, number, reason, self.taken
+                )
+            except NotOwner:
+                self._log.info("another generation owns the instance already")
+            except BrokerError:
+                self._released = False
+                raise
+
+        self._add(job)

@@ -1,0 +1,215 @@
+"""Template processes: one per app module, started when the app is first wanted, asked to fork."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from htagweb.host.frames import (
+    MAX_PACKET_BYTES,
+    Fork,
+    Forked,
+    ForkFailed,
+    FrameError,
+    ImportFailed,
+    Ready,
+    decode_from_template,
+    encode_packet,
+)
+from htagweb.supervisor.process import Ends
+
+logger = logging.getLogger(__name__)
+
+FORK_TIMEOUT_S = 10.0
+SECRETS = ("HTAGWEB_REDIS_URL", "HTAGWEB_SECRET")
+
+
+class LaunchError(Exception):
+    """Raised when an app cannot be started: the message is for the person, ``detail`` a traceback or ""."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A forked app process."""
+
+    pid: int
+    pidfd: int
+    ends: Ends
+
+
+class Template:
+    """One template process."""
+
+    def __init__(self, app: str, app_dirs: Sequence[str]) -> None:
+        """Start it; it imports the app in its own time (``ready``)."""
+        self.app = app
+        loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[Ready] = loop.create_future()
+        self._forks: dict[int, asyncio.Future[tuple[int, int]]] = {}
+        self._next_token = 0
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            options = [part for directory in app_dirs for part in ("--app-dir", directory)]
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "htagweb.host.template", "--fd", str(theirs.fileno())),
+                    *("--app", app, "--supervisor-pid", str(os.getpid()), *options),
+                ],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={name: value for name, value in os.environ.items() if name not in SECRETS},
+            )
+        ours.setblocking(False)
+        self._socket = ours
+        loop.add_reader(ours, self._handle_packet)
+
+    @property
+    def pid(self) -> int:
+        """The template's process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked to fork."""
+        return self._socket.fileno() >= 0
+
+    async def fork(self, instance: str) -> Child:
+        """Fork an app process; LaunchError when that fails."""
+        token = self._next_token = self._next_token + 1
+        forked = self._forks[token] = asyncio.get_running_loop().create_future()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        output_read, output_write = os.pipe()
+        try:
+            try:
+                socket.send_fds(
+                    self._socket, [encode_packet(Fork(instance, token))], [theirs.fileno(), output_write]
+                )
+                async with asyncio.timeout(FORK_TIMEOUT_S):
+                    pid, pidfd = await forked
+            except (OSError, TimeoutError) as exc:
+                self.stop()
+                raise LaunchError("the app's template process does not answer") from exc
+            finally:
+                theirs.close()
+                os.close(output_write)
+                del self._forks[token]
+        except BaseException:
+            ours.close()
+            os.close(output_read)
+            raise
+        ours.setblocking(False)
+        return Child(pid, pidfd, Ends(ours, output_read))
+
+    def _handle_packet(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(self._socket, MAX_PACKET_BYTES + 1, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, fds = b"", []
+        if not data:
+            self._close("the app's template process ended")
+            return
+        try:
+            self._handle(decode_from_template(data), fds)
+        except FrameError as exc:
+            logger.error("template of %s: %s", self.app, exc)
+            self.stop()
+
+    def _handle(self, packet: Ready | ImportFailed | Forked | ForkFailed, fds: list[int]) -> None:
+        match packet:
+            case Ready() if not self.ready.done():
+                self.ready.set_result(packet)
+                logger.info("template of %s is ready, imported in %.0f ms", self.app, packet.import_s * 1000)
+                if packet.threads > 1:
+                    text = "%s has %d threads after its import: app processes will have one"
+                    logger.warning(text, self.app, packet.threads)
+            case ImportFailed(error, traceback) if not self.ready.done():
+                self.ready.set_exception(LaunchError(error, traceback))
+            case Forked(token, pid) if fds:
+                waiting = self._forks.get(token)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result((pid, fds[0]))
+                else:  # whoever asked gave up
+                    signal.pidfd_send_signal(fds[0], signal.SIGKILL)
+                    os.close(fds[0])
+            case ForkFailed(token, error):
+                waiting = self._forks.get(token)
+                if waiting is not None and not waiting.done():
+                    waiting.set_exception(LaunchError(f"the app's process cannot be forked: {error}"))
+            case _:
+                raise FrameError(f"an unexpected packet: {packet!r}")
+
+    def _close(self, why: str) -> None:
+        if self._socket.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+        if not self.ready.done():
+            self.ready.set_exception(LaunchError(why))
+        self.ready.exception()  # retrieved: nobody may be waiting
+        for waiting in self._forks.values():
+            if not waiting.done():
+                waiting.set_exception(LaunchError(why))
+
+    def stop(self) -> None:
+        """End the template; the apps that it forked live on."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()  # returns at once: it was killed, and is not in the kernel's hands
+        self._close("the app's template process was stopped")
+
+
+class Templates:
+    """The templates of all apps."""
+
+    def __init__(self, app_dirs: Sequence[str]) -> None:
+        self._app_dirs = app_dirs
+        self._templates: dict[str, Template] = {}
+
+    async def get(self, app: str, timeout_s: float | None) -> Template:
+        """Return the app's template, ready to fork; LaunchError when the app cannot be imported in time.
+
+        A template whose import failed is not kept: the next call imports anew.
+        """
+        template = self._templates.get(app)
+        if template is None or not template.is_alive:
+            if template is not None:
+                template.stop()
+            template = self._templates[app] = Template(app, self._app_dirs)
+            logger.info("template of %s started, pid %d", app, template.pid)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(template.ready)
+        except (TimeoutError, LaunchError) as exc:
+            self._discard(template)
+            if isinstance(exc, LaunchError):
+                raise
+            raise LaunchError(f"the app's import took longer than {timeout_s} s") from exc
+        return template
+
+    def _discard(self, template: Template) -> None:
+        if self._templates.get(template.app) is template:
+            del self._templates[template.app]
+            template.stop()
+
+    @property
+    def pids(self) -> set[int]:
+        """The process ids of all templates."""
+        return {template.pid for template in self._templates.values()}
+
+    def stop(self) -> None:
+        """End all templates."""
+        for template in self._templates.values():
+            template.stop()
+        self._templates.clear()

@@ -1,0 +1,118 @@
+"""Opens a page: asks the instance's owner for its HTML, and for an owner where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from htagweb_broker import (
+    BrokerError,
+    InstanceId,
+    Launch,
+    Open,
+    PageReply,
+    Replied,
+    SpawnRequest,
+)
+from starlette.requests import Request
+from starlette.responses import Response
+
+from htagweb.web import pages
+from htagweb.web.service import WebService
+from htagweb.web.sessions import visit_of
+
+logger = logging.getLogger(__name__)
+
+LOOK_AGAIN_S = 1.0
+ASK_AGAIN_S = 5.0
+"""An owner that lives but does not answer for so long may not know that it is one: it is asked again."""
+UNLIMITED_OPEN_S = 3600.0
+PING_S = 25
+
+
+async def open_page(service: WebService, request: Request, app: str, launch: Launch) -> Response:
+    """Return the app's page for the request's user, or a page that says why there is none."""
+    instance = InstanceId(visit_of(request).session, app)
+    patience_s = (launch.timeout_interaction_s or UNLIMITED_OPEN_S) + service.settings.open_timeout_s
+    try:
+        async with asyncio.timeout(patience_s):
+            outcome = await _Opening(service, instance, launch).run()
+    except BrokerError as exc:
+        logger.warning("%s was not opened: %s", instance, exc)
+        return pages.broker_away()
+    except TimeoutError:
+        logger.error("%s was not opened within %g s", instance, patience_s)
+        return pages.too_late()
+    if isinstance(outcome, Response):
+        return outcome
+    reply = outcome.reply
+    if not isinstance(reply, PageReply):
+        return pages.not_started(reply.reason, reply.error, reply.detail)
+    root = request.scope.get("root_path", "")
+    config: dict[str, object] = {
+        "url": f"{root}/_/{app}",
+        "generation": reply.generation,
+        "last": outcome.number,
+        "ping_s": PING_S,
+        "max_message_bytes": service.settings.max_message_bytes,
+    }
+    return pages.app_page(reply.html, root, config)
+
+
+class _Opening:
+    """One request for a page, until it is answered or cannot be."""
+
+    def __init__(self, service: WebService, instance: InstanceId, launch: Launch) -> None:
+        self._service = service
+        self._broker = service.broker
+        self._instance = instance
+        self._request = secrets.token_hex(16)
+        self._launch = launch
+
+    async def run(self) -> Replied | Response:
+        """Ask, and wait for the answer; the caller limits the time."""
+        with self._broker.replies.expect(self._request) as hint:
+            message = Open(self._request, self._service.worker, self._launch)
+            opened = await self._broker.inbox.open(self._instance, message)
+            if opened is None:
+                return pages.too_late()
+            if (refusal := await self._find_owner(opened.generation, opened.owner)) is not None:
+                return refusal
+            waited_s = 0.0
+            while True:
+                try:
+                    async with asyncio.timeout(LOOK_AGAIN_S):
+                        await hint.wait()
+                except TimeoutError:
+                    waited_s += LOOK_AGAIN_S
+                hint.clear()
+                replied = await self._broker.replies.read(self._instance.session, self._request)
+                if replied is not None:
+                    return replied
+                if (refusal := await self._look_again(waited_s)) is not None:
+                    return refusal
+
+    async def _look_again(self, waited_s: float) -> Response | None:
+        """Find an owner again: the last one may have died, or never heard of the request."""
+        record = await self._broker.ownership.read(self._instance)
+        if record is None:
+            return await self._find_owner("", "")
+        if waited_s and waited_s % ASK_AGAIN_S == 0:
+            await self._spawn(record.generation)
+            return None
+        return await self._find_owner(record.generation, record.owner)
+
+    async def _find_owner(self, generation: str, owner: str) -> Response | None:
+        supervisors = await self._service.supervisors()
+        if owner and owner in supervisors.living:
+            return None
+        if not supervisors.living:
+            return pages.no_supervisor()
+        if not supervisors.has_room:
+            return pages.no_room()
+        await self._spawn(generation)
+        return None
+
+    async def _spawn(self, generation: str) -> None:
+        await self._broker.spawns.put(SpawnRequest(self._instance.dump(), generation))

@@ -1,0 +1,122 @@
+"""The documents that a browser gets: the app's page with our script, or a page that says what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from importlib.resources import files
+
+import msgspec
+from htagweb_broker import EndReason
+from starlette.responses import HTMLResponse, Response
+
+CLIENT_JS = files("htagweb.web").joinpath("client.js").read_text()
+CLIENT_VERSION = hashlib.sha256(CLIENT_JS.encode()).hexdigest()[:12]
+RETRY_S = 3
+SUPERVISOR_COMMAND = "htagweb-supervisor --redis-url $HTAGWEB_REDIS_URL"
+
+_HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
+_NO_STORE = {"cache-control": "no-store"}
+
+
+def app_page(document: str, root: str, config: dict[str, object]) -> Response:
+    """Return the app's document with the client's configuration and script as the first of its head.
+
+    ``root`` is the path that the Runner is mounted under, "" for none.
+    """
+    # "<" is escaped, so no value can end the script element.
+    text = msgspec.json.encode(config).decode().replace("<", "\\u003c")
+    scripts = (
+        f'<script id="htagweb-config" type="application/json">{text}</script>'
+        f'<script src="{html.escape(root)}/_/client.js?v={CLIENT_VERSION}"></script>'
+    )
+    head = _HEAD.search(document)
+    position = head.end() if head else 0
+    return HTMLResponse(document[:position] + scripts + document[position:], headers=_NO_STORE)
+
+
+def client_script() -> Response:
+    """Return the client script; its address changes with its text, so it may be kept for ever."""
+    headers = {"cache-control": "public, max-age=31536000, immutable"}
+    return Response(CLIENT_JS, media_type="text/javascript", headers=headers)
+
+
+_STYLE = """
+:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh auto 0; padding: 0 1rem }
+h1 { font-size: 1.25rem } code, pre { font: 14px/1.4 ui-monospace, monospace }
+code { background: #8882; padding: .1em .3em; border-radius: .2em }
+pre { background: #8882; padding: 1rem; border-radius: .3rem; overflow: auto }
+button { font: inherit; padding: .3rem .9rem }
+"""
+
+
+def problem(status: int, title: str, text: str, *, detail: str = "", retry: bool = False) -> Response:
+    """Return a page that says what is wrong and what to do; ``text`` may hold HTML.
+
+    With ``retry`` the page comes back by itself.
+    """
+    refresh = f'<meta http-equiv="refresh" content="{RETRY_S}">' if retry else ""
+    more = f"<pre>{html.escape(detail)}</pre>" if detail else ""
+    wait = "<p>This page tries again by itself.</p>" if retry else ""
+    body = (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">{refresh}'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
+        f'<body><h1>{html.escape(title)}</h1><p>{text}</p>{more}{wait}<button onclick="location.reload()">'
+        "Try now</button></body></html>"
+    )
+    headers = _NO_STORE | ({"retry-after": str(RETRY_S)} if retry else {})
+    return HTMLResponse(body, status, headers=headers)
+
+
+def no_supervisor() -> Response:
+    """Say that nobody can run the app, and how to change that."""
+    return problem(
+        503,
+        "No supervisor is running",
+        f"The web server works, but nothing runs the apps. Start one: <code>{SUPERVISOR_COMMAND}</code>",
+        retry=True,
+    )
+
+
+def no_room() -> Response:
+    """Say that all supervisors are full."""
+    return problem(
+        503, "All places are taken", "The server runs as many apps as it may just now.", retry=True
+    )
+
+
+def broker_away() -> Response:
+    """Say that the broker cannot be reached; what exactly is wrong is in the log, not on the page."""
+    return problem(503, "The server is not ready", "Its broker cannot be reached just now.", retry=True)
+
+
+def too_late() -> Response:
+    """Say that the page took too long."""
+    return problem(504, "The app did not answer", "Its page did not come in time.", retry=True)
+
+
+def not_started(reason: EndReason, error: str, detail: str) -> Response:
+    """Say why the app could not be started."""
+    if reason in ("drained", "lost", "never_connected", "replaced"):
+        return problem(503, "The app is moving", html.escape(f"{error[:1].upper()}{error[1:]}."), retry=True)
+    status = 504 if reason == "interaction_timeout" else 500
+    return problem(status, "The app could not start", html.escape(error), detail=detail)
+
+
+END_TEXTS: dict[EndReason, str] = {
+    "exit": "This app has ended.",
+    "inactivity": "This app ended after a while without use.",
+    "interaction_timeout": "The app took too long to answer and was ended.",
+    "crashed": "The app stopped unexpectedly.",
+    "replaced": "This app was opened again with other parameters.",
+    "drained": "The server is being restarted. This page comes back by itself.",
+    "lost": "The server was interrupted. This page comes back by itself.",
+    "never_connected": "This app was not used and has ended.",
+    "refused": "The app could not start.",
+}
+"""What a page says when its app process ended."""
+
+RETURNS_BY_ITSELF: frozenset[EndReason] = frozenset({"drained", "lost", "never_connected"})

@@ -1,0 +1,102 @@
+"""What all requests of one web worker share: the broker, the signer, who lives. It holds no user's state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from htagweb_broker import BrokerError, Clock, Supervisors, WebBroker
+
+from htagweb.settings import Settings
+from htagweb.web.cookies import Signer
+
+logger = logging.getLogger(__name__)
+
+PRESENCE_FRESH_S = 1.0
+WATCH_S = 2.0
+
+
+class Watcher(Protocol):
+    """Someone who depends on a supervisor and wants to know whether it lives."""
+
+    owner: str
+
+    async def handle_owner(self, lives: bool) -> None:
+        """Take note whether the supervisor lives; called every 2 s."""
+        ...
+
+
+class WebService:
+    """Lives as long as its web worker serves (``running``)."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.worker = secrets.token_hex(8)
+        self.watchers: set[Watcher] = set()
+        self._broker: WebBroker | None = None
+        self._signer: Signer | None = None
+        self._supervisors: tuple[float, Supervisors] | None = None
+
+    @property
+    def broker(self) -> WebBroker:
+        """The broker; RuntimeError outside ``running``."""
+        if self._broker is None:
+            raise RuntimeError("the Runner's lifespan has not run: serve it with uvicorn or gunicorn")
+        return self._broker
+
+    @asynccontextmanager
+    async def running(self, redis_url: str) -> AsyncIterator[None]:
+        """Connect to the broker, again and again where that is needed; its absence is no error here."""
+        settings = self.settings
+        self._broker = broker = WebBroker(
+            redis_url, settings.namespace, self.worker, self.clock, settings.session_ttl_s
+        )
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(self._keep(broker.channels.run)),
+                tasks.create_task(self._keep(broker.replies.run)),
+                tasks.create_task(self._keep(self._watch_owners)),
+            ]
+            try:
+                yield
+            finally:
+                for task in background:
+                    task.cancel()
+                broker.close()
+                self._broker = None
+
+    async def _keep(self, run: Callable[[], object]) -> None:
+        """Run a background loop until cancelled; requests of this worker survive its errors."""
+        while True:
+            try:
+                await run()  # type: ignore[misc]
+            except BrokerError as exc:
+                logger.warning("the broker is away: %s", exc)
+            await self.clock.sleep(PRESENCE_FRESH_S)
+
+    async def signer(self) -> Signer:
+        """Return what signs cookies; BrokerError when its secret cannot be had from the broker."""
+        if self._signer is None:
+            self._signer = Signer(self.settings.secret or await self.broker.secret())
+        return self._signer
+
+    async def supervisors(self) -> Supervisors:
+        """Return who lives, at most a second old."""
+        now = self.clock.now()
+        if self._supervisors is None or now - self._supervisors[0] > PRESENCE_FRESH_S:
+            self._supervisors = now, await self.broker.presence.supervisors()
+        return self._supervisors[1]
+
+    async def _watch_owners(self) -> None:
+        while True:
+            await self.clock.sleep(WATCH_S)
+            if not self.watchers:
+                continue
+            living = (await self.supervisors()).living
+            for watcher in list(self.watchers):
+                await watcher.handle_owner(watcher.owner in living)

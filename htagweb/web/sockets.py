@@ -1,0 +1,170 @@
+"""A page's WebSocket: interactions in, numbered actions out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from htagweb_broker import BrokerError, Connect, Emission, Ended, Feed, FeedBroken, InstanceId, Record
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from htagweb.web import wire
+from htagweb.web.origin import is_same_origin
+from htagweb.web.service import WebService
+from htagweb.web.sessions import visit_of
+from htagweb.web.submitting import Submission, submit
+
+logger = logging.getLogger(__name__)
+
+SEND_TIMEOUT_S = 60.0
+"""A browser that takes nothing for so long is disconnected; it catches up when it comes back."""
+
+NORMAL = 1000
+BAD_HELLO = 4400
+GONE = 4404
+NOT_READY = 1013
+TOO_LARGE = 1009
+
+
+async def serve_socket(service: WebService, websocket: WebSocket, app: str) -> None:
+    """Serve one page's socket until it closes."""
+    if not is_same_origin(websocket):
+        logger.warning("a socket from another site was refused: %s", websocket.headers.get("origin"))
+        return await _deny(websocket, 403, "This address takes connections of its own pages only.")
+    instance = InstanceId(visit_of(websocket).session, app)
+    try:
+        hello = wire.parse_hello(websocket.query_params)
+        record = await service.broker.ownership.read(instance)
+    except wire.WireError as exc:
+        logger.warning("%s: a socket was refused: %s", instance, exc)
+        await websocket.accept()
+        return await websocket.close(BAD_HELLO, str(exc)[:120])
+    except BrokerError as exc:
+        logger.warning("%s: a socket was refused, the broker is away: %s", instance, exc)
+        return await _deny(websocket, 503, "The server is not ready.")
+    if hello is None and record is None:
+        return await _deny(websocket, 404, "This app was not opened in this session.")
+    await websocket.accept()
+    if record is None or (hello is not None and hello.generation != record.generation):
+        # Whatever the page shows belongs to a process that is gone.
+        await websocket.send_text(wire.own(reload=True))
+        return await websocket.close(GONE, "this page is of an earlier run of the app")
+    page = hello.page if hello else secrets.token_urlsafe(16)
+    after = hello.last if hello else record.out
+    await PageSocket(service, websocket, instance, record, page).run(after)
+
+
+async def _deny(websocket: WebSocket, status: int, text: str) -> None:
+    await websocket.send_denial_response(PlainTextResponse(text, status))
+
+
+class PageSocket:
+    """One connected page."""
+
+    def __init__(
+        self, service: WebService, websocket: WebSocket, instance: InstanceId, record: Record, page: str
+    ) -> None:
+        self.owner = record.owner
+        self._service = service
+        self._websocket = websocket
+        self._instance = instance
+        self._generation = record.generation
+        self._page = page
+        self._interactions = 0
+        self._waiting = False
+
+    async def run(self, after: int) -> None:
+        """Send what was missed since action ``after``, then follow, until either side closes."""
+        self._service.watchers.add(self)
+        try:
+            async with self._service.broker.feeds.follow(self._instance, self._generation, after) as feed:
+                async with asyncio.TaskGroup() as tasks:
+                    receiving = tasks.create_task(self._receive())
+                    await self._send_feed(feed)
+                    receiving.cancel()
+            await self._close(NORMAL)
+        except* WebSocketDisconnect:
+            logger.debug("%s: a page left", self._instance)
+        except* FeedBroken as group:
+            logger.info("%s: the page is rendered anew: %s", self._instance, group.exceptions[0])
+            await self._close(GONE, wire.own(reload=True))
+        except* (BrokerError, TimeoutError) as group:
+            reason = str(group.exceptions[0]) or "its browser takes nothing"
+            logger.warning("%s: a socket was closed: %s", self._instance, reason)
+            await self._close(NOT_READY)
+        finally:
+            self._service.watchers.discard(self)
+
+    async def _close(self, code: int, last_words: str | None = None) -> None:
+        if self._websocket.application_state is not WebSocketState.CONNECTED:
+            return
+        try:
+            if last_words is not None:
+                await self._websocket.send_text(last_words)
+            await self._websocket.close(code)
+        except (WebSocketDisconnect, RuntimeError) as exc:
+            logger.debug("%s: gone before it was closed: %s", self._instance, exc)
+
+    # Out
+
+    async def _send_feed(self, feed: Feed) -> None:
+        for emission in await feed.missed():
+            if await self._send_emission(emission):
+                return
+        await self._send(wire.own(ready=True))
+        await submit(self._service, self._instance, Connect(self._generation), on_waiting=self._tell_waiting)
+        while True:
+            for emission in await feed.next():
+                if await self._send_emission(emission):
+                    return
+
+    async def _send_emission(self, emission: Emission) -> bool:
+        """Send it; return whether it was the generation's last."""
+        await self._send(wire.render(emission, self._page))
+        return isinstance(emission.action, Ended)
+
+    async def _send(self, text: str) -> None:
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await self._websocket.send_text(text)
+
+    async def handle_owner(self, lives: bool) -> None:
+        """Tell the page when the supervisor that runs its app does not answer."""
+        if lives == self._waiting:
+            try:
+                await self._tell_waiting(not lives)
+            except (WebSocketDisconnect, RuntimeError, TimeoutError) as exc:
+                logger.debug("%s: gone before it was told: %s", self._instance, exc)
+
+    async def _tell_waiting(self, waiting: bool) -> None:
+        self._waiting = waiting
+        text = "The app does not answer just now. Waiting for it…" if waiting else ""
+        await self._send(wire.own(waiting=waiting, text=text))
+
+    # In
+
+    async def _receive(self) -> None:
+        limit = self._service.settings.max_message_bytes
+        while True:
+            text = await self._websocket.receive_text()
+            if len(text) > limit or len(text.encode()) > limit:
+                logger.warning("%s: a message over the limit of %d bytes", self._instance, limit)
+                await self._close(TOO_LARGE)
+                raise WebSocketDisconnect(TOO_LARGE)
+            try:
+                await self._handle_message(wire.parse_message(text))
+            except wire.WireError as exc:
+                logger.warning("%s: a message was refused: %s", self._instance, exc)
+                await self._send(wire.refusal(f"The message was refused: {exc}"))
+
+    async def _handle_message(self, message: wire.FromPage) -> None:
+        extra = message.htagweb or wire.Extra()
+        if extra.ping is not None:
+            return await self._send(wire.own(pong=extra.ping))
+        self._interactions = number = extra.n or self._interactions + 1
+        generation = extra.generation or self._generation
+        submission = Submission(self._page, number, generation, wire.call_of(message))
+        answer = await submission.run(self._service, self._instance, self._tell_waiting)
+        if answer is not None:
+            await self._send(answer)

@@ -1,0 +1,98 @@
+"""Submits what a page sends to its instance, also through a short absence of the broker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+from htagweb_broker import (
+    BrokerError,
+    Connect,
+    InstanceId,
+    Interact,
+    MessageError,
+    Submitted,
+)
+
+from htagweb.web import wire
+from htagweb.web.service import WebService
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 30.0
+"""How long an interaction is kept while the broker is away; then the page is told."""
+RETRY_S = 0.2
+
+Waiting = Callable[[bool], Awaitable[None]]
+
+
+async def submit(
+    service: WebService, instance: InstanceId, message: Interact | Connect, on_waiting: Waiting
+) -> Submitted:
+    """Append the message to the inbox; BrokerError when the broker stays away for 30 s.
+
+    To repeat it is safe: the supervisor knows an interaction by page and number.
+    ``on_waiting`` hears when it takes longer, and when that is over.
+    """
+    give_up_at = service.clock.now() + PATIENCE_S
+    told = False
+    while True:
+        try:
+            result = await service.broker.inbox.submit(
+                instance, message, service.settings.max_message_bytes * 2
+            )
+        except MessageError:
+            raise
+        except BrokerError:
+            if service.clock.now() >= give_up_at:
+                raise
+        else:
+            if told:
+                await on_waiting(False)
+            return result
+        if not told:
+            told = True
+            await on_waiting(True)
+        await service.clock.sleep(RETRY_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One interaction of a page."""
+
+    page: str
+    number: int
+    generation: str
+    call: msgspec.Raw
+
+    async def run(self, service: WebService, instance: InstanceId, on_waiting: Waiting) -> str | None:
+        """Submit it; return what the page has to hear at once, None when the answer comes by the feed."""
+        message = Interact(self.generation, self.page, self.number, self.call)
+        try:
+            result = await submit(service, instance, message, on_waiting)
+        except BrokerError as exc:
+            logger.error("%s: an interaction was given up: %s", instance, exc)
+            return wire.refusal(
+                "The server could not take this click. Please try again.", self.page, self.number
+            )
+        match result:
+            case "ok":
+                return None
+            case "busy":
+                logger.warning("%s: an interaction was refused, its inbox is full", instance)
+                return wire.refusal("Too many clicks wait for this app.", self.page, self.number)
+            case "ended":
+                return await self._ended(service, instance)
+        logger.info("%s: an interaction of generation %s came too late", instance, self.generation)
+        return wire.own(reload=True)
+
+    async def _ended(self, service: WebService, instance: InstanceId) -> str:
+        try:
+            record = await service.broker.ownership.read(instance)
+        except BrokerError:
+            record = None
+        if record is None or record.generation != self.generation or record.reason is None:
+            return wire.own(reload=True)
+        return wire.ended(record.reason)
