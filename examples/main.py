@@ -8,6 +8,8 @@ from htag import Tag
 
 from htagweb import Runner
 
+STORY = "Once upon a time there was a page that never had to be reloaded."
+
 
 class Counter(Tag.div):
     """Keeps its number as long as its process lives: try F5."""
@@ -49,7 +51,9 @@ class Notes(Tag.div):
     def init(self):
         self.list = Tag.ul(_class="notes")
         self <= Tag.h2("Notes of this session")
-        self <= Tag.input(_class="note", _placeholder="a note, then Enter", _onchange=self.bind.add_note(b"this.value"))
+        self <= Tag.input(
+            _class="note", _placeholder="a note, then Enter", _onchange=self.bind.add_note(b"this.value")
+        )
         self <= self.list
 
     def render(self):
@@ -71,7 +75,22 @@ class Story(Tag.div):
 
     async def tell(self):
         self.text.clear()
-        for word in "Once upon a time there was a page that never had to be reloaded.".split():
+        for word in [
+            "Once",
+            "upon",
+            "a",
+            "time",
+            "there",
+            "was",
+            "a",
+            "page",
+            "that",
+            "never",
+            "had",
+            "to",
+            "be",
+            "reloaded.",
+        ]:
             self.text <= word + " "
             yield
             await asyncio.sleep(0.1)
@@ -80,11 +99,15 @@ class Story(Tag.div):
 class App(Tag.body):
     """The whole page."""
 
-    statics = Tag.style("body {font: 16px sans-serif; max-width: 40em; margin: 2em auto; padding: 0 1em} span {margin: 0 1em}")
+    statics = Tag.style(
+        "body {font: 16px sans-serif; max-width: 40em; margin: 2em auto; padding: 0 1em} span {margin: 0 1em}"
+    )
 
     def init(self, v="1"):
         self <= Tag.h1("htagweb")
-        self <= Tag.p(["This is process ", Tag.b(os.getpid(), _class="pid"), ", with v=", Tag.b(v, _class="v"), "."])
+        self <= Tag.p(
+            ["This is process ", Tag.b(os.getpid(), _class="pid"), ", with v=", Tag.b(v, _class="v"), "."]
+        )
         self <= Counter() + Clock() + Notes() + Story()
         self <= Tag.h2("Elsewhere")
         links = [("the same with v=2", "/?v=2"), ("with v=1", "/"), ("another app", "/other")]

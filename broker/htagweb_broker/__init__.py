@@ -32,6 +32,7 @@ from htagweb_broker.messages import (
     UpdatedByApp,
     decode_inbox,
     decode_spawn,
+    waiting_request,
 )
 from htagweb_broker.outbox import Emission, OutboxWriter
 from htagweb_broker.ownership import Claim, Claimed, Record
@@ -87,4 +88,5 @@ __all__ = [
     "decode_spawn",
     "limits",
     "wait_event",
+    "waiting_request",
 ]

@@ -68,6 +68,13 @@ class Interact(Message, tag="interact", frozen=True):
     number: int
     """1, 2, 3 … per page: a number that was taken already is a repetition, and dropped."""
     call: msgspec.Raw
+    worker: str = ""
+    """The web worker whose request waits for the answer, "" when the answer goes by the feed."""
+
+
+def waiting_request(page: str, number: int) -> str:
+    """Return what a web worker is told when the answer it waits for is emitted."""
+    return f"{page}:{number}"
 
 
 class Connect(Message, tag="connect", frozen=True):

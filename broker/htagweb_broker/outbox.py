@@ -47,6 +47,7 @@ class OutboxWriter:
 
     def __init__(self, caller: Caller, keys: Keys, instance: InstanceId, generation: str) -> None:
         self._caller = caller
+        self._web = keys.web
         self._keys = (
             keys.instance(instance),
             keys.outbox(instance),
@@ -74,15 +75,25 @@ class OutboxWriter:
             self._kept_bytes -= self._sizes.popleft()
         return self.number, body
 
-    async def emit(self, number: int, body: bytes, taken: str) -> int:
+    async def emit(self, number: int, body: bytes, taken: str, waiting: tuple[str, str] | None = None) -> int:
         """Append and publish; return how many web workers listened. Safe to repeat.
 
-        ``taken`` is the last inbox entry that needs not be kept, "" for none.
+        ``taken`` is the last inbox entry that needs not be kept, "" for none;
+        ``waiting`` a web worker and its request, to be told too.
         NotOwner when the instance is another generation's, or was released.
         """
         oldest = number - len(self._sizes) + 1
+        worker, request = waiting or ("", "")
         receivers: int = await _emit(
-            self._caller, self._keys, self._generation, number, body, oldest, taken, limits.INSTANCE_TTL_MS
+            self._caller,
+            (*self._keys, self._web(worker)) if worker else self._keys,
+            self._generation,
+            number,
+            body,
+            oldest,
+            taken,
+            limits.INSTANCE_TTL_MS,
+            request,
         )
         if receivers < 0:
             raise NotOwner(f"generation {self._generation} no longer owns its instance")

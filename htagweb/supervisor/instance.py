@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 from htagweb_broker import (
+    Answered,
     Clock,
     Connect,
     EndReason,
@@ -94,6 +95,7 @@ class OwnedInstance:
         self._launching: asyncio.Task[None] | None = None
         self._unsent: list[Frame] = []
         self._requests: dict[str, str] = {}
+        self._posts: dict[str, str] = {}
         self._pages: OrderedDict[str, int] = OrderedDict()
         self._held: list[Entry] | None = None
 
@@ -295,12 +297,15 @@ class OwnedInstance:
         self._apply(lives.Connected())
         if len(self.life.deadlines) >= self._services.max_in_flight:
             text = f"Too many interactions wait for an answer (the limit is {self._services.max_in_flight})."
-            return self._answer_error(message.page, message.number, text)
+            return self._answer_error(message.page, message.number, text, message.worker)
+        if message.worker:
+            self._posts[_interact_work(message.page, message.number)] = message.worker
         self._apply(lives.Taken(_interact_work(message.page, message.number)))
         self._send(frames.Interact(message.page, message.number, message.call))
 
-    def _answer_error(self, page: str, number: int, text: str) -> None:
-        self._publisher.answer(page, number, _NOTHING, msgspec.Raw(_encode({"err": text})))
+    def _answer_error(self, page: str, number: int, text: str, worker: str) -> None:
+        scripts = msgspec.Raw(_encode({"err": text}))
+        self._publisher.answer(Answered(page, number, _NOTHING, scripts), worker)
 
     def _send(self, frame: Frame) -> None:
         if self._process is None:
@@ -315,11 +320,13 @@ class OwnedInstance:
         changes: frames.Changes | None = getattr(frame, "changes", None)
         match frame:
             case frames.Answer(page, number, dom, scripts):
-                self._apply(lives.Done(_interact_work(page, number)))
+                work = _interact_work(page, number)
+                self._apply(lives.Done(work))
+                worker = self._posts.pop(work, "")
                 try:
-                    self._publisher.answer(page, number, dom, scripts, changes)
+                    self._publisher.answer(Answered(page, number, dom, scripts), worker, changes)
                 except MessageError as exc:
-                    self._answer_error(page, number, f"The answer is too large: {exc}.")
+                    self._answer_error(page, number, f"The answer is too large: {exc}.", worker)
             case frames.Update(update_id, dom, scripts):
                 self._handle_update(update_id, dom, scripts, changes)
             case frames.Page(request, html):

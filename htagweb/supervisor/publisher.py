@@ -20,6 +20,7 @@ from htagweb_broker import (
     SessionData,
     SupervisorBroker,
     UpdatedByApp,
+    waiting_request,
 )
 
 from htagweb.host.frames import Changes
@@ -108,12 +109,11 @@ class Publisher:
 
     # The jobs
 
-    def answer(
-        self, page: str, number: int, dom: msgspec.Raw, scripts: msgspec.Raw, changes: Changes | None = None
-    ) -> None:
-        """Emit the answer to an interaction."""
+    def answer(self, answered: Answered, worker: str = "", changes: Changes | None = None) -> None:
+        """Emit the answer to an interaction; a web worker whose request waits for it is told."""
         self.save(changes)
-        self._emit(Answered(page, number, dom, scripts), None)
+        waiting = (worker, waiting_request(answered.page, answered.number)) if worker else None
+        self._emit(answered, waiting=waiting)
 
     def update(
         self, dom: msgspec.Raw, scripts: msgspec.Raw, changes: Changes, on_emitted: Callable[[bool], None]
@@ -122,11 +122,16 @@ class Publisher:
         self.save(changes)
         self._emit(UpdatedByApp(dom, scripts), on_emitted)
 
-    def _emit(self, action: Answered | UpdatedByApp, on_emitted: Callable[[bool], None] | None) -> None:
+    def _emit(
+        self,
+        action: Answered | UpdatedByApp,
+        on_emitted: Callable[[bool], None] | None = None,
+        waiting: tuple[str, str] | None = None,
+    ) -> None:
         number, body = self._outbox.next_action(action)
 
         async def job() -> None:
-            receivers = await self._outbox.emit(number, body, self.taken)
+            receivers = await self._outbox.emit(number, body, self.taken, waiting)
             if on_emitted is not None:
                 on_emitted(receivers > 0)
 

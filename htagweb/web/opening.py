@@ -14,6 +14,7 @@ from htagweb_broker import (
     PageReply,
     Replied,
     SpawnRequest,
+    wait_event,
 )
 from starlette.requests import Request
 from starlette.responses import Response
@@ -81,10 +82,7 @@ class _Opening:
                 return refusal
             waited_s = 0.0
             while True:
-                try:
-                    async with asyncio.timeout(LOOK_AGAIN_S):
-                        await hint.wait()
-                except TimeoutError:
+                if not await wait_event(hint, LOOK_AGAIN_S):
                     waited_s += LOOK_AGAIN_S
                 hint.clear()
                 replied = await self._broker.replies.read(self._instance.session, self._request)

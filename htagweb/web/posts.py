@@ -6,7 +6,15 @@ import asyncio
 import logging
 import secrets
 
-from htagweb_broker import Answered, BrokerError, Ended, Feed, FeedBroken, InstanceId
+from htagweb_broker import (
+    Answered,
+    BrokerError,
+    Ended,
+    FeedBroken,
+    InstanceId,
+    wait_event,
+    waiting_request,
+)
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -20,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_ANSWER_S = 3600.0
 """For apps without a limit of their own."""
+LOOK_AGAIN_S = 1.0
 
 
 class _Refused(Exception):
@@ -63,16 +72,17 @@ async def _interact(service: WebService, request: Request, instance: InstanceId)
         number=extra.n or 1,
         generation=extra.generation or record.generation,
         call=call,
+        worker=service.worker,
     )
     if submission.generation != record.generation:
         return wire.own(reload=True)
-    async with service.broker.feeds.follow(instance, record.generation, record.out) as feed:
+    with service.broker.replies.expect(waiting_request(submission.page, submission.number)) as hint:
         answer = await submission.run(service, instance, _no_notice)
         if answer is not None:
             return answer
         try:
             async with asyncio.timeout(LONGEST_ANSWER_S):
-                return await _wait_for_answer(feed, submission)
+                return await _wait_for_answer(service, instance, submission, hint, record.out)
         except FeedBroken:
             return wire.own(reload=True)
         except TimeoutError:
@@ -83,18 +93,23 @@ async def _no_notice(waiting: bool) -> None:
     """A POST has no way to be told while it waits."""
 
 
-async def _wait_for_answer(feed: Feed, submission: Submission) -> str:
-    emissions = await feed.missed()
+async def _wait_for_answer(
+    service: WebService, instance: InstanceId, submission: Submission, hint: asyncio.Event, after: int
+) -> str:
+    """Read the outbox when there is a hint, and now and then: an end gives none.
+
+    The instance's channel is not followed: ``tag.update()`` would take this
+    request for a browser that listens.
+    """
+    asked = submission.page, submission.number
     while True:
-        for emission in emissions:
-            action = emission.action
-            mine = isinstance(action, Answered) and (action.page, action.number) == (
-                submission.page,
-                submission.number,
-            )
-            if mine or isinstance(action, Ended):
+        await wait_event(hint, LOOK_AGAIN_S)
+        hint.clear()
+        for emission in await service.broker.outbox.read_after(instance, submission.generation, after):
+            after, action = emission.number, emission.action
+            is_mine = isinstance(action, Answered) and (action.page, action.number) == asked
+            if is_mine or isinstance(action, Ended):
                 return wire.render(emission, submission.page)
-        emissions = await feed.next()
 
 
 async def _body(request: Request, limit: int) -> bytes:

@@ -79,11 +79,13 @@ class PageSocket:
         """Send what was missed since action ``after``, then follow, until either side closes."""
         self._service.watchers.add(self)
         try:
-            async with self._service.broker.feeds.follow(self._instance, self._generation, after) as feed:
-                async with asyncio.TaskGroup() as tasks:
-                    receiving = tasks.create_task(self._receive())
-                    await self._send_feed(feed)
-                    receiving.cancel()
+            async with (
+                self._service.broker.feeds.follow(self._instance, self._generation, after) as feed,
+                asyncio.TaskGroup() as tasks,
+            ):
+                receiving = tasks.create_task(self._receive())
+                await self._send_feed(feed)
+                receiving.cancel()
             await self._close(NORMAL)
         except* WebSocketDisconnect:
             logger.debug("%s: a page left", self._instance)

@@ -66,10 +66,12 @@ class Submission:
     number: int
     generation: str
     call: msgspec.Raw
+    worker: str = ""
+    """This web worker, when its request waits for the answer."""
 
     async def run(self, service: WebService, instance: InstanceId, on_waiting: Waiting) -> str | None:
         """Submit it; return what the page has to hear at once, None when the answer comes by the feed."""
-        message = Interact(self.generation, self.page, self.number, self.call)
+        message = Interact(self.generation, self.page, self.number, self.call, self.worker)
         try:
             result = await submit(service, instance, message, on_waiting)
         except BrokerError as exc:

@@ -1,7 +1,9 @@
 -- Emit an action: compare the owner, number it, append it, publish it. Safe to repeat: the owner
 -- chooses the number, and one that is there already is not emitted again.
--- KEYS: instance hash, outbox stream, inbox stream, channel
--- ARGV: generation, number, action, oldest number to keep, last inbox entry taken ("" for none), TTL ms
+-- KEYS: instance hash, outbox stream, inbox stream, channel, and the channel of a web worker whose
+--       request waits for this action (may be missing)
+-- ARGV: generation, number, action, oldest number to keep, last inbox entry taken ("" for none), TTL ms,
+--       the request that waits
 -- Returns -1 (another generation owns it), or how many subscribers got it
 local now = redis.call('HMGET', KEYS[1], 'generation', 'out', 'owner')
 if now[1] ~= ARGV[1] or not now[3] then
@@ -18,4 +20,7 @@ redis.call('HSET', KEYS[1], 'out', ARGV[2])
 redis.call('XADD', KEYS[2], 'MINID', ARGV[4] .. '-0', ARGV[2] .. '-0', 'g', ARGV[1], 'm', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 redis.call('PEXPIRE', KEYS[2], ARGV[6])
+if KEYS[5] then
+  redis.call('PUBLISH', KEYS[5], ARGV[7])
+end
 return redis.call('PUBLISH', KEYS[4], ARGV[2] .. ' ' .. ARGV[1] .. ' ' .. ARGV[3])
