@@ -282,6 +282,19 @@ async def test_waiting_on_a_new_connection_takes_the_place_of_lost_and_lost_come
     await expect(client.notice).to_have_text(LOST)
 
 
+async def test_waiting_is_forgotten_on_a_new_connection_which_says_it_again_if_so(
+    open_page: OpenPage,
+) -> None:
+    client = await open_page()
+    line = await client.ready()
+    line.send({"waiting": True, "text": "The server restarts."})
+    await expect(client.notice).to_have_text("The server restarts.")
+    await client.dropped(line)
+    await client.run(250)
+    await client.ready(2)
+    await expect(client.notice).to_be_hidden()
+
+
 async def test_the_most_serious_notice_is_the_one_shown(open_page: OpenPage) -> None:
     client = await open_page(max_message_bytes=200)
     line = await client.ready()
@@ -315,7 +328,10 @@ async def test_styles_of_the_app_do_not_reach_the_notice_nor_the_other_way(open_
 async def test_the_button_is_reached_by_keyboard(open_page: OpenPage) -> None:
     client = await open_page()
     await end(client, await client.ready())
+    button = client.page.get_by_role("button", name="Start again")
+    await expect(button).to_be_visible()
     await client.page.keyboard.press("Tab")
+    await expect(button).to_be_focused()
     await client.page.keyboard.press("Enter")
     await client.until_loads(2)
 
