@@ -7,6 +7,7 @@ broker as JSON text; a change is whatever has other JSON text now, so a nested
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex
 
@@ -15,33 +16,40 @@ import msgspec
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder().decode
 _PLAIN = (str, int, float, bool, type(None))
+MAX_DEPTH = 100
+"""Lists and dicts in one another; far below what any JSON decoder takes."""
 
 
 def to_json(key: object, value: object) -> bytes:
     """Return the value's JSON text; TypeError names the key when JSON cannot hold it."""
-    if not isinstance(key, str):
+    if type(key) is not str:
         raise TypeError(f"session keys are str, not {type(key).__name__}: {key!r}")
-    _check(key, value)
-    return _encode(value)
+    _check(key, value, 0)
+    try:
+        _encode(key)
+        return _encode(value)
+    except UnicodeEncodeError as exc:
+        raise TypeError(f"session[{key!r}] holds text that UTF-8 cannot: a lone surrogate") from exc
 
 
-def _check(key: str, value: object) -> None:
-    if isinstance(value, _PLAIN):
-        return
+def _check(key: str, value: object, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise TypeError(f"session[{key!r}] holds itself, or more than {MAX_DEPTH} levels of lists and dicts")
     if isinstance(value, list | tuple):
         for item in value:
-            _check(key, item)
-        return
-    if isinstance(value, dict):
+            _check(key, item, depth + 1)
+    elif isinstance(value, dict):
         for name, item in value.items():
             if not isinstance(name, str):
                 raise TypeError(f"session[{key!r}] holds a dict with the key {name!r}: JSON wants str keys")
-            _check(key, item)
-        return
-    raise TypeError(
-        f"session[{key!r}] holds a {type(value).__name__}, which JSON cannot: "
-        "use str, int, float, bool, None, list or dict"
-    )
+            _check(key, item, depth + 1)
+    elif type(value) not in _PLAIN:  # a subclass of one would come back as the plain type
+        raise TypeError(
+            f"session[{key!r}] holds a {type(value).__name__}, which JSON cannot: "
+            "use str, int, float, bool, None, list or dict"
+        )
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise TypeError(f"session[{key!r}] holds {value}, which JSON cannot: use None")
 
 
 class SessionDict(dict[str, Any]):
@@ -123,8 +131,9 @@ class SessionDict(dict[str, Any]):
         return dict, (dict(self),)
 
 
-def _try_encode(value: object) -> bytes | None:
+def _try_encode(value: object) -> bytes:
+    """Return the value's JSON text; b"", which is no JSON text, when there is none."""
     try:
         return to_json("", value)
     except TypeError:
-        return None
+        return b""

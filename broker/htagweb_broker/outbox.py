@@ -42,6 +42,16 @@ def _parse_entry(raw: Any) -> Emission:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """An action that has its number, ready to be emitted."""
+
+    number: int
+    body: bytes
+    oldest: int
+    """The oldest number that is kept beside it."""
+
+
 class OutboxWriter:
     """Emits the actions of one generation, one after the other."""
 
@@ -60,7 +70,7 @@ class OutboxWriter:
         self.number = 0
         """The number of the last action emitted, or tried."""
 
-    def next_action(self, action: Action) -> tuple[int, bytes]:
+    def next_action(self, action: Action) -> Numbered:
         """Give the action its number; MessageError, and no number, when it is too large.
 
         The number is then emitted with ``emit``, again and again until that works.
@@ -73,24 +83,23 @@ class OutboxWriter:
             self._kept_bytes > limits.OUTBOX_KEEP_BYTES and len(self._sizes) > 1
         ):
             self._kept_bytes -= self._sizes.popleft()
-        return self.number, body
+        return Numbered(self.number, body, self.number - len(self._sizes) + 1)
 
-    async def emit(self, number: int, body: bytes, taken: str, waiting: tuple[str, str] | None = None) -> int:
+    async def emit(self, action: Numbered, taken: str, waiting: tuple[str, str] | None = None) -> int:
         """Append and publish; return how many web workers listened. Safe to repeat.
 
         ``taken`` is the last inbox entry that needs not be kept, "" for none;
         ``waiting`` a web worker and its request, to be told too.
         NotOwner when the instance is another generation's, or was released.
         """
-        oldest = number - len(self._sizes) + 1
         worker, request = waiting or ("", "")
         receivers: int = await _emit(
             self._caller,
             (*self._keys, self._web(worker)) if worker else self._keys,
             self._generation,
-            number,
-            body,
-            oldest,
+            action.number,
+            action.body,
+            action.oldest,
             taken,
             limits.INSTANCE_TTL_MS,
             request,

@@ -52,11 +52,17 @@ class Spawns:
 
     async def take(self, supervisor: str, count: int, block_s: float) -> list[SpawnEntry]:
         """Wait for requests and take up to ``count``; settle each afterwards."""
-        answer = await self._client.call(
-            *("XREADGROUP", "GROUP", GROUP, supervisor, "COUNT", count),
-            *("BLOCK", int(block_s * 1000), "STREAMS", self._key, ">"),
-            timeout_s=block_s * 2 + 1,
-        )
+        try:
+            answer = await self._client.call(
+                *("XREADGROUP", "GROUP", GROUP, supervisor, "COUNT", count),
+                *("BLOCK", int(block_s * 1000), "STREAMS", self._key, ">"),
+                timeout_s=block_s * 2 + 1,
+            )
+        except BrokerRefused as exc:
+            if not str(exc).startswith("NOGROUP"):
+                raise
+            await self.create_group()  # the server lost its data
+            return []
         return _parse(answer[0][1]) if answer else []
 
     async def take_abandoned(self, supervisor: str, count: int) -> list[SpawnEntry]:

@@ -139,9 +139,7 @@ class Supervisor:
     async def _keep_ticking(self) -> None:
         while True:
             await self._clock.sleep(TICK_S)
-            now = self._clock.now()
-            for instance in list(self.placement.instances.values()):
-                instance.tick(now)
+            self.placement.tick(self._clock.now())
 
     async def _keep_renewing(self) -> None:
         while True:

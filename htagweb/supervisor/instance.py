@@ -197,6 +197,11 @@ class OwnedInstance:
         """End the app, politely first."""
         self._apply(lives.EndWanted(reason))
 
+    def abort(self) -> None:
+        """Kill the process without a word: something is wrong with this supervisor's part of it."""
+        if self._process is not None:
+            self._process.signal(signal.SIGKILL)
+
     def tick(self, now: float) -> None:
         """Let time pass: ends what is late, or idle."""
         if now >= lives.next_deadline(self.life):

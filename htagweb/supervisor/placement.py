@@ -59,7 +59,20 @@ class Placement:
     def deliver(self, instance: InstanceId, entries: list[Entry]) -> None:
         """Hand inbox entries to the instance that they are for."""
         if (owned := self.instances.get(instance)) is not None:
-            owned.handle_entries(entries)
+            self._isolated(owned, lambda: owned.handle_entries(entries))
+
+    def tick(self, now: float) -> None:
+        """Let time pass for all instances."""
+        for owned in list(self.instances.values()):
+            self._isolated(owned, lambda owned=owned: owned.tick(now))  # type: ignore[misc]
+
+    def _isolated(self, owned: OwnedInstance, work: Callable[[], None]) -> None:
+        """Do the work; an error that nobody expected ends this instance and no other."""
+        try:
+            work()
+        except Exception:
+            owned.log.exception("an unexpected error, this app ends, others go on")
+            owned.abort()
 
     def drain(self) -> None:
         """Take no new instances from now on."""
@@ -148,6 +161,10 @@ class Placement:
     async def _run(self, owned: OwnedInstance) -> None:
         try:
             await owned.run()
+        except Exception:
+            owned.log.exception("an unexpected error, this app ends, others go on")
+            owned.abort()
+            await self._tell_lost(owned)
         finally:
             del self.instances[owned.id]
             await self._broker.readers.remove(owned.id)
@@ -161,6 +178,12 @@ class Placement:
         except BrokerError as exc:
             # The worker that waits for the page asks again by itself.
             owned.log.warning("not started anew: %s", exc)
+
+    async def _tell_lost(self, owned: OwnedInstance) -> None:
+        try:
+            await self._broker.ownership.take_over(owned.id, self._supervisor)
+        except BrokerError as exc:
+            owned.log.warning("its page was not told: %s", exc)
 
     # The dead
 

@@ -11,6 +11,7 @@ import msgspec
 from htagweb_broker import (
     Answered,
     BrokerError,
+    BrokerRefused,
     Clock,
     EndReason,
     InstanceId,
@@ -28,6 +29,8 @@ from htagweb.host.frames import Changes
 RETRY_S = 0.2
 RELEASE_TIMEOUT_S = 60.0
 """How long an ended instance's last words wait for a broker that is away."""
+REFUSED_TIMEOUT_S = 60.0
+"""How long a job is repeated that the broker answers with an error; then the instance is lost."""
 HIGH_WATER = 64
 LOW_WATER = 16
 
@@ -90,7 +93,7 @@ class Publisher:
             self._on_pressure(True)
 
     async def _persist(self, job: Job) -> None:
-        told = False
+        told, refused_since = False, 0.0
         while True:
             try:
                 return await job()
@@ -98,10 +101,18 @@ class Publisher:
                 return self._on_fenced()
             except MessageError as exc:
                 return self._log.error("not written: %s", exc)
+            except BrokerRefused as exc:
+                # Out of memory heals; what does not is no use to anyone who waits behind it.
+                refused_since = refused_since or self._clock.now()
+                if self._clock.now() > refused_since + REFUSED_TIMEOUT_S:
+                    self._log.error("given up: the broker refuses it: %s", exc)
+                    return self._on_fenced()
+                error: BrokerError = exc
             except BrokerError as exc:
-                if not told:
-                    self._log.warning("the broker does not take it yet, kept for later: %s", exc)
-                    told = True
+                error = exc
+            if not told:
+                self._log.warning("the broker does not take it yet, kept for later: %s", error)
+                told = True
             if self._clock.now() > self._give_up_at:
                 self._released = True
                 return self._log.error("the broker was told nothing of its end: it was away too long")
@@ -128,10 +139,10 @@ class Publisher:
         on_emitted: Callable[[bool], None] | None = None,
         waiting: tuple[str, str] | None = None,
     ) -> None:
-        number, body = self._outbox.next_action(action)
+        numbered = self._outbox.next_action(action)
 
         async def job() -> None:
-            receivers = await self._outbox.emit(number, body, self.taken, waiting)
+            receivers = await self._outbox.emit(numbered, self.taken, waiting)
             if on_emitted is not None:
                 on_emitted(receivers > 0)
 

@@ -158,7 +158,8 @@ class PageSocket:
                 await self._handle_message(wire.parse_message(text))
             except wire.WireError as exc:
                 logger.warning("%s: a message was refused: %s", self._instance, exc)
-                await self._send(wire.refusal(f"The message was refused: {exc}"))
+                number = wire.number_in(text)
+                await self._send(wire.refusal(f"The message was refused: {exc}", self._page, number))
 
     async def _handle_message(self, message: wire.FromPage) -> None:
         extra = message.htagweb or wire.Extra()

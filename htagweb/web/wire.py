@@ -60,6 +60,11 @@ class Hello(msgspec.Struct, frozen=True):
     last: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
+class _Numbered(msgspec.Struct, frozen=True):
+    htagweb: Extra | None = None
+
+
+_decode_numbered = msgspec.json.Decoder(_Numbered).decode
 _decode_message = msgspec.json.Decoder(FromPage).decode
 _encode = msgspec.json.Encoder().encode
 _STARTS = {"args": (b"[", b"n"), "kargs": (b"{", b"n"), "event": (b"{", b"n")}
@@ -77,6 +82,15 @@ def parse_message(text: str | bytes) -> FromPage:
             kind = "a list" if name == "args" else "an object"
             raise WireError(f"expected {kind} as {name}")
     return message
+
+
+def number_in(text: str) -> int | None:
+    """Return the number of a message that is not of the wire, if that much can be read of it."""
+    try:
+        extra = _decode_numbered(text).htagweb
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return extra.n if extra else None
 
 
 def call_of(message: FromPage) -> msgspec.Raw:

@@ -142,7 +142,15 @@ class PageClient:
 
     async def answer(self, number: int, timeout_s: float = 15.0) -> dict[str, Any]:
         """Wait for the answer to an interaction."""
-        await until(lambda: number in self.answers, f"answer to interaction {number}", timeout_s)
+
+        async def has_come() -> bool:
+            # As a browser does: back again when the socket was lost.
+            if not self.is_connected and not self.ends and number not in self.answers:
+                with contextlib.suppress(OSError, websockets.WebSocketException):
+                    await self.connect()
+            return number in self.answers
+
+        await until(has_come, f"answer to interaction {number}", timeout_s)
         return self.answers[number]
 
     async def ask(self, method: str, *args: Any, tag: int | None = None) -> dict[str, Any]:

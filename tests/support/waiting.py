@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
 POLL_S = 0.01
 
 
-async def until(condition: Callable[[], T | Awaitable[T]], what: str, timeout_s: float = 15.0) -> T:
+async def until(condition: Callable[[], Any], what: str, timeout_s: float = 15.0) -> Any:
     """Return the condition's first true value; fail with the description when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -1,11 +1,13 @@
 """The session's dict knows what was changed, and holds only what JSON can."""
 
 import copy
+import math
+from enum import IntEnum
 from typing import Any
 
 import pytest
 
-from htagweb.session import SessionDict, to_json
+from htagweb.session import MAX_DEPTH, SessionDict, to_json
 
 
 def test_what_was_loaded_is_no_change() -> None:
@@ -74,6 +76,15 @@ def test_merging_keeps_what_was_changed_here_and_not_taken() -> None:
     assert session.take_changes() == {"a": b"5", "b": None, "n": b"[1,2]", "new": b"1"}
 
 
+def test_merging_keeps_a_new_value_that_json_cannot_hold_so_that_it_can_be_named() -> None:
+    session = SessionDict()
+    session["new"] = []
+    session["new"].append({1})
+    session.merge({"other": b"1"})
+    with pytest.raises(TypeError, match=r"session\['new'\] holds a set"):
+        session.take_changes()
+
+
 def test_merging_leaves_the_object_of_an_unchanged_value() -> None:
     session = SessionDict({"a": b"[1]"})
     held = session["a"]
@@ -95,9 +106,66 @@ def test_a_value_that_json_cannot_hold_is_refused_where_it_is_set_and_names_the_
     assert session == {}
 
 
+class Text(str):
+    """A type of its own, which JSON would turn into a plain str."""
+
+
+class Level(IntEnum):
+    """A type of its own, which JSON would turn into a plain int."""
+
+    LOW = 1
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def self_containing() -> list[Any]:
+    value: list[Any] = []
+    value.append({"again": value})
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (Text("x"), "holds a Text"),
+        (Level.LOW, "holds a Level"),
+        ([math.nan], "holds nan"),
+        (-math.inf, "holds -inf"),
+        ("a\ud800", "lone surrogate"),
+        ({"\udc00": 1}, "lone surrogate"),
+        (self_containing(), "holds itself"),
+        (nested(MAX_DEPTH + 1), "more than 100 levels"),
+    ],
+    ids=["str subclass", "enum", "nan", "infinity", "surrogate", "surrogate key", "itself", "too deep"],
+)
+def test_a_value_that_would_come_back_as_another_is_refused_and_names_the_key(value: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=r"^session\['bad'\] .*" + said):
+        SessionDict()["bad"] = value
+
+
+@pytest.mark.parametrize("value", [(1, 2), nested(MAX_DEPTH), 2**70, 1e308, "é\x00", {"a": None}])
+def test_what_json_can_hold_is_taken(value: Any) -> None:
+    session = SessionDict()
+    session["a"] = value
+    loaded = SessionDict({key: text for key, text in session.take_changes().items() if text is not None})
+    assert loaded["a"] == (list(value) if isinstance(value, tuple) else value)
+
+
 def test_a_key_that_is_no_text_is_refused() -> None:
     with pytest.raises(TypeError, match="session keys are str, not int: 1"):
         SessionDict()[1] = 1  # type: ignore[index]
+    with pytest.raises(TypeError, match="session keys are str, not Text: 'k'"):
+        SessionDict()[Text("k")] = 1
+
+
+def test_a_key_that_utf8_cannot_hold_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"session\['\\ud800'\] .*lone surrogate"):
+        SessionDict()["\ud800"] = 1
 
 
 def test_a_dict_with_other_than_text_keys_is_refused() -> None:

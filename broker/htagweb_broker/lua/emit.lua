@@ -9,15 +9,16 @@ local now = redis.call('HMGET', KEYS[1], 'generation', 'out', 'owner')
 if now[1] ~= ARGV[1] or not now[3] then
   return -1
 end
+if tonumber(now[2]) >= tonumber(ARGV[2]) then
+  return 0
+end
+-- The append first: if the server refuses it, nothing else has happened yet and it can be repeated.
+redis.call('XADD', KEYS[2], 'MINID', ARGV[4] .. '-0', ARGV[2] .. '-0', 'g', ARGV[1], 'm', ARGV[3])
+redis.call('HSET', KEYS[1], 'out', ARGV[2])
 if ARGV[5] ~= '' then
   redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
   redis.call('XDEL', KEYS[3], ARGV[5])
 end
-if tonumber(now[2]) >= tonumber(ARGV[2]) then
-  return 0
-end
-redis.call('HSET', KEYS[1], 'out', ARGV[2])
-redis.call('XADD', KEYS[2], 'MINID', ARGV[4] .. '-0', ARGV[2] .. '-0', 'g', ARGV[1], 'm', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 redis.call('PEXPIRE', KEYS[2], ARGV[6])
 if KEYS[5] then

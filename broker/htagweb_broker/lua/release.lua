@@ -7,16 +7,17 @@ local now = redis.call('HMGET', KEYS[1], 'generation', 'owner')
 if now[1] ~= ARGV[1] then
   return -1
 end
-if ARGV[5] ~= '' then
-  redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
-  redis.call('XDEL', KEYS[3], ARGV[5])
-end
 if now[2] then
+  -- The append first: if the server refuses it, nothing else has happened yet and it can be repeated.
+  redis.call('XADD', KEYS[2], ARGV[2] .. '-0', 'g', ARGV[1], 'm', ARGV[3])
   redis.call('HDEL', KEYS[1], 'owner')
   redis.call('HSET', KEYS[1], 'out', ARGV[2], 'reason', ARGV[4])
-  redis.call('XADD', KEYS[2], ARGV[2] .. '-0', 'g', ARGV[1], 'm', ARGV[3])
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   redis.call('PEXPIRE', KEYS[2], ARGV[6])
   redis.call('PUBLISH', KEYS[4], ARGV[2] .. ' ' .. ARGV[1] .. ' ' .. ARGV[3])
+end
+if ARGV[5] ~= '' then
+  redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
+  redis.call('XDEL', KEYS[3], ARGV[5])
 end
 return redis.call('XLEN', KEYS[3])

@@ -1,0 +1,390 @@
+"""Fakes for unit tests: a clock that tests turn, a broker in memory, app processes that only take notes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, cast
+
+from htagweb_broker import (
+    Beat,
+    BrokerUnavailable,
+    Claim,
+    Claimed,
+    Connect,
+    Emission,
+    Entry,
+    InstanceId,
+    Interact,
+    NotOwner,
+    Open,
+    Opened,
+    Record,
+    Replied,
+    Reply,
+    SessionData,
+    SpawnEntry,
+    SpawnRequest,
+    Submitted,
+    SupervisorBroker,
+    Supervisors,
+    WebBroker,
+)
+from htagweb_broker.messages import Action, encode
+from htagweb_broker.outbox import Numbered
+
+from htagweb.host.frames import Frame
+from htagweb.supervisor.process import Ends
+from htagweb.supervisor.templates import Child, LaunchError, Template, Templates
+
+
+async def turns(count: int = 30) -> None:
+    """Let all tasks that can run do so."""
+    loop = asyncio.get_running_loop()
+    for _ in range(count):
+        turned = loop.create_future()
+        loop.call_soon(turned.set_result, None)
+        await turned
+
+
+class FakeClock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+
+    def now(self) -> float:
+        return self._now
+
+    def epoch_ms(self) -> int:
+        return int(self._now * 1000)
+
+    async def sleep(self, delay_s: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self._now + delay_s, woken))
+        await woken
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and everybody who waited for it run."""
+        await turns()
+        self._now += seconds
+        for due, woken in list(self._sleepers):
+            if due <= self._now + 1e-9:
+                self._sleepers.remove((due, woken))
+                if not woken.done():
+                    woken.set_result(None)
+        await turns()
+
+
+class FakeBroker:
+    """A broker in memory; ``done`` is what it was told, in order: a verb and its details."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[Any, ...]] = []
+        self.away = False
+        self.errors: dict[str, Exception] = {}
+        """By verb: what it raises until it is removed."""
+        self.receivers = 1
+        self.sessions_data: dict[str, SessionData] = {}
+        self.records: dict[InstanceId, Record] = {}
+        self.entries: dict[InstanceId, list[Entry]] = {}
+        self.owned: dict[str, set[InstanceId]] = {}
+        self.living: dict[str, Beat] = {}
+        self.spawn_requests: asyncio.Queue[SpawnEntry] = asyncio.Queue()
+        self.given_replies: dict[str, Replied] = {}
+        self.hints: dict[str, asyncio.Event] = {}
+        self.emissions: list[Emission] = []
+        self.feed: asyncio.Queue[Emission | Exception] = asyncio.Queue()
+        self.submitted: Submitted = "ok"
+        self.inbox_full = False
+        self.ownership = _Ownership(self)
+        self.replies = _Replies(self)
+        self.sessions = _Sessions(self)
+        self.presence = _Presence(self)
+        self.spawns = self.waiting_spawns = _Spawns(self)
+        self.readers = _Readers(self)
+        self.inbox = _Inbox(self)
+        self.feeds = self.channels = _Feeds(self)
+
+    @property
+    def supervisor_side(self) -> SupervisorBroker:
+        return cast(SupervisorBroker, self)
+
+    @property
+    def web_side(self) -> WebBroker:
+        return cast(WebBroker, self)
+
+    def note(self, verb: str, *details: Any) -> None:
+        if self.away:
+            raise BrokerUnavailable("the broker is away")
+        if verb in self.errors:
+            raise self.errors[verb]
+        self.done.append((verb, *details))
+
+    def of(self, verb: str) -> list[tuple[Any, ...]]:
+        """Return the details of everything done with the verb."""
+        return [details for name, *rest in self.done if name == verb for details in [tuple(rest)]]
+
+    def verbs(self) -> list[str]:
+        return [verb for verb, *_ in self.done]
+
+    @property
+    def outbox(self) -> Any:
+        """The supervisor calls it for a writer, the web worker reads from it."""
+        return _Outbox(self)
+
+    async def secret(self) -> str:
+        self.note("secret")
+        return "the secret"
+
+    async def ping(self) -> None:
+        self.note("ping")
+
+    def close(self) -> None:
+        self.note("close")
+
+
+class _Part:
+    def __init__(self, broker: FakeBroker) -> None:
+        self._broker = broker
+
+
+class _Outbox(_Part):
+    def __call__(self, instance: InstanceId, generation: str) -> FakeOutboxWriter:
+        return FakeOutboxWriter(self._broker)
+
+    async def read_after(self, instance: InstanceId, generation: str, number: int) -> list[Emission]:
+        self._broker.note("read_after", number)
+        return [emission for emission in self._broker.emissions if emission.number > number]
+
+
+class FakeOutboxWriter(_Part):
+    """Numbers actions as the real one does; ``emit`` notes them."""
+
+    def __init__(self, broker: FakeBroker) -> None:
+        super().__init__(broker)
+        self.number = 0
+        self._actions: dict[int, Action] = {}
+
+    def next_action(self, action: Action) -> Numbered:
+        body = encode(action)
+        self.number += 1
+        self._actions[self.number] = action
+        return Numbered(self.number, body, 1)
+
+    async def emit(self, action: Numbered, taken: str, waiting: tuple[str, str] | None = None) -> int:
+        self._broker.note("emit", action.number, self._actions[action.number], taken, waiting)
+        return self._broker.receivers
+
+
+class _Ownership(_Part):
+    async def read(self, instance: InstanceId) -> Record | None:
+        self._broker.note("read_record", instance)
+        return self._broker.records.get(instance)
+
+    async def claim(
+        self, instance: InstanceId, *, expected: Claimed, generation: str, owner: str, facts: dict[str, str]
+    ) -> Claim | Claimed:
+        self._broker.note("claim", instance, expected, generation, owner)
+        record = self._broker.records.get(instance)
+        now = Claimed(record.generation, record.owner) if record else Claimed("", "")
+        if now != expected:
+            return now
+        self._broker.records[instance] = Record(generation, owner, 0, None)
+        return Claim(list(self._broker.entries.get(instance, [])))
+
+    async def renew(self, instance: InstanceId, generation: str, facts: dict[str, str] | None = None) -> None:
+        self._broker.note("renew", facts or {})
+
+    async def release(
+        self, instance: InstanceId, generation: str, number: int, reason: Any, taken: str
+    ) -> int:
+        self._broker.note("release", generation, number, reason, taken)
+        record = self._broker.records.get(instance)
+        if record is not None:
+            if record.generation != generation:
+                raise NotOwner(f"{instance} is no longer of generation {generation}")
+            self._broker.records[instance] = Record(generation, "", number, reason)
+        return 0
+
+    async def take_over(self, instance: InstanceId, dead_owner: str) -> bool:
+        self._broker.note("take_over", instance, dead_owner)
+        record = self._broker.records.get(instance)
+        if record is None or record.owner != dead_owner:
+            return False
+        self._broker.records[instance] = Record(record.generation, "", record.out + 1, "lost")
+        return True
+
+
+class _Replies(_Part):
+    async def reply(
+        self, instance: InstanceId, generation: str, *, request: str, worker: str, reply: Reply, taken: str
+    ) -> None:
+        self._broker.note("reply", request, worker, reply, taken)
+
+    @contextmanager
+    def expect(self, request: str) -> Iterator[asyncio.Event]:
+        event = self._broker.hints[request] = asyncio.Event()
+        try:
+            yield event
+        finally:
+            del self._broker.hints[request]
+
+    async def read(self, session: str, request: str) -> Replied | None:
+        self._broker.note("read_reply", request)
+        return self._broker.given_replies.get(request)
+
+
+class _Sessions(_Part):
+    async def read(self, session: str) -> SessionData:
+        self._broker.note("read_session", session)
+        return self._broker.sessions_data.get(session, SessionData({}, ""))
+
+    async def write(self, session: str, changes: Mapping[str, bytes | None]) -> tuple[str, str]:
+        self._broker.note("write", dict(changes))
+        before = self._broker.sessions_data.get(session, SessionData({}, ""))
+        values = {key: value for key, value in {**before.values, **changes}.items() if value is not None}
+        after = f"v{len(self._broker.of('write'))}"
+        self._broker.sessions_data[session] = SessionData(values, after)
+        return before.version, after
+
+
+class _Presence(_Part):
+    async def supervisors(self) -> Supervisors:
+        self._broker.note("supervisors")
+        return Supervisors(dict(self._broker.living), frozenset())
+
+    async def note_owned(self, supervisor: str, instance: InstanceId) -> None:
+        self._broker.note("note_owned", supervisor, instance)
+        self._broker.owned.setdefault(supervisor, set()).add(instance)
+
+    async def note_released(self, supervisor: str, instance: InstanceId) -> None:
+        self._broker.note("note_released", supervisor, instance)
+        self._broker.owned[supervisor].discard(instance)
+
+    async def owned(self, supervisor: str) -> list[InstanceId]:
+        return sorted(self._broker.owned.get(supervisor, set()))
+
+    async def forget(self, supervisor: str) -> None:
+        self._broker.note("forget", supervisor)
+
+
+class _Spawns(_Part):
+    async def put(self, request: SpawnRequest) -> None:
+        self._broker.note("spawn", request)
+
+    async def take(self, supervisor: str, count: int, block_s: float) -> list[SpawnEntry]:
+        self._broker.note("take", count)
+        return [await self._broker.spawn_requests.get()]
+
+    async def take_abandoned(self, supervisor: str, count: int) -> list[SpawnEntry]:
+        self._broker.note("take_abandoned", count)
+        queue = self._broker.spawn_requests
+        return [queue.get_nowait() for _ in range(min(queue.qsize(), count))]
+
+    async def settle(self, entry: SpawnEntry) -> None:
+        self._broker.note("settle", entry.id)
+
+
+class _Readers(_Part):
+    async def add(self, instance: InstanceId, after: str) -> None:
+        self._broker.note("add_reader", instance, after)
+
+    async def remove(self, instance: InstanceId) -> None:
+        self._broker.note("remove_reader", instance)
+
+
+class _Inbox(_Part):
+    async def open(self, instance: InstanceId, message: Open) -> Opened | None:
+        self._broker.note("open", instance, message)
+        if self._broker.inbox_full:
+            return None
+        record = self._broker.records.get(instance)
+        return Opened(record.generation, record.owner) if record else Opened("", "")
+
+    async def submit(self, instance: InstanceId, message: Interact | Connect, max_bytes: int) -> Submitted:
+        self._broker.note("submit", message)
+        return self._broker.submitted
+
+
+class _Feeds(_Part):
+    @asynccontextmanager
+    async def follow(self, instance: InstanceId, generation: str, after: int) -> AsyncIterator[FakeFeed]:
+        self._broker.note("follow", generation, after)
+        yield FakeFeed(self._broker, after)
+
+
+class FakeFeed:
+    """What was emitted before (``emissions``), then what is put into the broker's ``feed``."""
+
+    def __init__(self, broker: FakeBroker, after: int) -> None:
+        self._broker = broker
+        self._after = after
+
+    async def missed(self) -> list[Emission]:
+        return [emission for emission in self._broker.emissions if emission.number > self._after]
+
+    async def next(self) -> list[Emission]:
+        found = await self._broker.feed.get()
+        if isinstance(found, Exception):
+            raise found
+        return [found]
+
+
+class FakeTemplates:
+    """Forks without a process, or fails to."""
+
+    def __init__(self) -> None:
+        self.wanted: list[tuple[str, float | None]] = []
+        self.forked: list[str] = []
+        self.failure: LaunchError | None = None
+        self.may_fork = asyncio.Event()
+        self.may_fork.set()
+
+    @property
+    def real(self) -> Templates:
+        return cast(Templates, self)
+
+    async def get(self, app: str, timeout_s: float | None) -> Template:
+        self.wanted.append((app, timeout_s))
+        await self.may_fork.wait()
+        if self.failure is not None:
+            raise self.failure
+        return cast(Template, self)
+
+    async def fork(self, instance: str) -> Child:
+        self.forked.append(instance)
+        return Child(4000 + len(self.forked), -1, cast(Ends, None))
+
+
+class FakeProcess:
+    """Takes frames and signals; the test plays the app by the owner's ``handle_…``."""
+
+    def __init__(self, pid: int, pidfd: int, owner: Any, log: Any) -> None:
+        self.pid = pid
+        self.owner = owner
+        self.sent: list[Frame] = []
+        self.signals: list[signal.Signals] = []
+        self.paused = False
+        self._attached = False
+
+    async def attach(self, ends: Ends) -> None:
+        await turns(1)
+        self._attached = True
+        await turns(1)
+
+    def send(self, frame: Frame) -> None:
+        if self._attached:
+            self.sent.append(frame)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.signals.append(number)
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False

@@ -1,0 +1,39 @@
+"""The limits hold each other up."""
+
+from htagweb_broker import limits, readers, spawns
+from htagweb_broker.connection import COMMAND_TIMEOUT_S
+from htagweb_broker.messages import MAX_INBOX_BYTES, MAX_OUTBOX_BYTES
+
+
+def test_a_supervisor_may_miss_two_beats_and_lives() -> None:
+    assert limits.BEAT_TTL_MS >= 3 * limits.BEAT_INTERVAL_S * limits.SECOND_MS
+
+
+def test_an_instance_survives_a_failed_renewal() -> None:
+    assert limits.INSTANCE_TTL_MS >= 2 * limits.INSTANCE_RENEW_S * limits.SECOND_MS
+
+
+def test_a_request_is_called_abandoned_only_when_its_reader_would_be_called_dead() -> None:
+    assert spawns.ABANDONED_MS >= limits.BEAT_TTL_MS
+
+
+def test_the_registry_outlives_the_heartbeats_it_lists() -> None:
+    assert limits.REGISTRY_TTL_MS > limits.BEAT_TTL_MS
+
+
+def test_a_session_outlives_its_instances_and_their_messages() -> None:
+    assert limits.SESSION_TTL_S * limits.SECOND_MS >= limits.INSTANCE_TTL_MS >= limits.INBOX_TTL_MS
+
+
+def test_a_blocked_read_returns_before_it_is_called_late() -> None:
+    assert readers.BLOCK_S * 2 > readers.BLOCK_S + COMMAND_TIMEOUT_S / 2
+
+
+def test_an_action_can_hold_what_a_message_can_bring() -> None:
+    assert MAX_OUTBOX_BYTES >= MAX_INBOX_BYTES
+
+
+def test_every_limit_is_positive() -> None:
+    numbers = {name: value for name, value in vars(limits).items() if name.isupper()}
+    assert numbers
+    assert all(value > 0 for value in numbers.values())
