@@ -70,7 +70,7 @@ def main() -> int:
     if output is not None:
         output.write_text(report.document(facts, plan, ours, theirs))
         print(f"\nwritten to {output}")
-    return 0
+    return 1 if ours.failure else 0
 
 
 if __name__ == "__main__":

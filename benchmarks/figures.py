@@ -23,7 +23,7 @@ class Plan:
 
 
 FULL = Plan(rounds=4, users=30, clicks=1000, rate_s=5.0, burst=20, crowd=300)
-QUICK = Plan(rounds=1, users=30, clicks=500, rate_s=2.0, burst=20, crowd=40)
+QUICK = Plan(rounds=2, users=30, clicks=500, rate_s=1.5, burst=20, crowd=30)
 
 
 @dataclass(slots=True)

@@ -117,13 +117,17 @@ def table(plan: Plan, ours: Figures, theirs: Figures) -> str:
 def memory_table(ours: Figures, theirs: Figures) -> str:
     """Return what each part of a crowd's stack takes, as Markdown."""
     lines = [["part", "contestant", "processes", "private, each (median)", "private, all"]]
-    for name, figures in (("this project", ours), ("htagweb 1.0.0", theirs)):
+    for name, figures in _named(ours, theirs):
         if figures.crowd is None:
             continue
         for role, group in figures.crowd.memory.items():
             private = [memory.private / 1e6 for memory in group]
             lines.append([role, name, str(len(group)), f"{median(private):.2f} MB", f"{sum(private):.1f} MB"])
     return _markdown(lines)
+
+
+def _named(ours: Figures, theirs: Figures) -> Sequence[tuple[str, Figures]]:
+    return (("this project", ours), ("htagweb 1.0.0", theirs))
 
 
 def _markdown(lines: list[list[str]]) -> str:
@@ -159,7 +163,8 @@ def versions(contestant: Contestant) -> str:
 
 def document(facts: Sequence[str], plan: Plan, ours: Figures, theirs: Figures) -> str:
     """Return the results as a page."""
-    failure = f"\nhtagweb 1.0.0 did not cope with the crowd:\n\n```\n{theirs.failure}\n```\n"
+    failed = [name for name, figures in _named(ours, theirs) if figures.failure]
+    failure = f"\nDid not cope with {plan.crowd} live apps: {' and '.join(failed)}.\n"
     return f"""# Results of the benchmark
 
 Written by `python -m benchmarks`: {plan.rounds} rounds, in each a turn of both contestants, each
@@ -179,4 +184,4 @@ message on the WebSocket to its answer.
 ## Memory with {plan.crowd} live apps
 
 {memory_table(ours, theirs)}
-{failure if theirs.failure else ""}"""
+{failure if failed else ""}"""

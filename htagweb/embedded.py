@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
+
+from htagweb.host.process import WrongParent, die_with
 
 STOP_TIMEOUT_S = 15.0
 MAX_SOCKET_PATH = 100
@@ -108,6 +111,20 @@ def _base() -> Path:
         if candidate and len(candidate) < MAX_SOCKET_PATH - 60 and os.access(candidate, os.W_OK):
             return Path(candidate)
     raise StackError("no writable directory with a short path: set TMPDIR, or give a redis_url")
+
+
+def end_with_master() -> None:
+    """Have the kernel end this worker (SIGTERM) when its web server's main process dies.
+
+    Neither uvicorn's nor gunicorn's workers notice that by themselves, and
+    their private stack is gone with it.
+    """
+    master = Master.of_this_server()
+    if master.pid != os.getpid():
+        try:
+            die_with(master.pid, signal.SIGTERM)
+        except WrongParent:  # it died already
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def ensure_stack() -> str:

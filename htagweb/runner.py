@@ -146,6 +146,7 @@ async def _lifespan(runner: Runner) -> AsyncIterator[None]:
     service = runner._service
     redis_url = service.settings.redis_url
     if not redis_url:
+        embedded.end_with_master()
         redis_url = await asyncio.to_thread(embedded.ensure_stack)
     async with service.running(redis_url):
         yield

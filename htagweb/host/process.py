@@ -56,13 +56,13 @@ def become_subreaper(on: bool = True) -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, int(on))
 
 
-def die_with(parent_pid: int) -> None:
-    """Have the kernel SIGKILL this process when its parent dies; WrongParent when that is another one.
+def die_with(parent_pid: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel signal this process when its parent dies; WrongParent when that is another one.
 
     The kernel watches the *thread* that is the parent: the one that called fork, or, for a process
     that a subreaper inherited, the subreaper's main thread.
     """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent_pid:  # it may have died before the kernel knew
         raise WrongParent(f"the parent should be process {parent_pid}, but is {os.getppid()}")
 

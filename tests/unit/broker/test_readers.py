@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from htagweb_broker.connection import COMMAND_TIMEOUT_S, Argument, Client
-from htagweb_broker.errors import BrokerUnavailable
+from htagweb_broker.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.readers import GROUP_SIZE, RETRY_S, Entry, InboxReader, InboxReaders, parse_entry
 
@@ -57,10 +57,10 @@ class FakeServer(Client):
         self._answer.set_result(answer)
         return 1
 
-    def fail(self) -> None:
-        """Break the connection of the blocked read."""
+    def fail(self, error: BrokerError) -> None:
+        """Let the blocked read fail."""
         assert self._answer is not None
-        self._answer.set_exception(BrokerUnavailable("lost"))
+        self._answer.set_exception(error)
 
     def bring(self, *entries: tuple[InstanceId, str]) -> None:
         """Let the read return entries with these ids."""
@@ -183,7 +183,7 @@ async def test_a_lost_connection_skips_nothing() -> None:
         await made.reads(1)
         made.server.bring((CART, "4-0"))
         await made.reads(2)
-        made.server.fail()
+        made.server.fail(BrokerUnavailable("lost"))
         assert await made.reads(3) == {KEYS.inbox(CART): "4-0"}
         assert made.clock.slept == [RETRY_S]
         assert made.server.ids == 2
@@ -216,14 +216,14 @@ async def test_a_place_that_became_free_is_used_again() -> None:
     assert [len(reader) for reader in readers._readers] == [GROUP_SIZE, 1]
 
 
-async def test_an_inbox_is_read_by_one_reader_however_often_it_is_added() -> None:
-    readers = FakeReaders()
-    for number in range(GROUP_SIZE + 1):
-        await readers.add(an_instance(number), "0-0")
-    await readers.remove(an_instance(3))
-    await readers.add(an_instance(GROUP_SIZE), "5-0")
-    assert sum(len(reader) for reader in readers._readers) == GROUP_SIZE
-
-
 async def test_removing_what_was_never_added_is_no_error() -> None:
     await FakeReaders().remove(CART)
+
+
+async def test_a_read_that_the_server_refuses_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with reading() as made:
+        await made.reader.add(CART, "0-0")
+        await made.reads(1)
+        made.server.fail(BrokerRefused("WRONGTYPE not a stream"))
+        await made.reads(2)
+        assert "WRONGTYPE" in caplog.text

@@ -110,9 +110,9 @@ class Rig:
         await turns()
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass in the steps of the supervisor's ticks."""
-        for _ in range(round(seconds * 10)):
-            await self.clock.advance(0.1)
+        """Let time pass in steps, each with a tick."""
+        for _ in range(round(seconds * 4)):
+            await self.clock.advance(0.25)
             self.owned.tick(self.clock.now())
         await turns()
 
