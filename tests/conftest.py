@@ -28,7 +28,7 @@ def _ours() -> set[int]:
         is_orphan = process.info["ppid"] == 1 and any(name in command for name in OURS)
         if is_orphan or (process.info["ppid"] == here and process.info["status"] != psutil.STATUS_ZOMBIE):
             found.add(process.pid)
-    return found
+    return found - {pid for stack in Stack.open_ones for pid in stack.pids()}
 
 
 @pytest.fixture(autouse=True)

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, Route, WebSocketRoute, async_playwright
+from playwright.async_api import Locator, Page, Route, WebSocketRoute
 
 CLIENT_JS = Path(__file__).parents[2] / "htagweb" / "web" / "client.js"
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 CONFIG = {"url": "/_/examples.main.App", "generation": "3-9f86d081", "last": 12, "ping_s": 25}
 START_MS = 1_700_000_000_000
 WAIT_S = 20
@@ -240,36 +228,3 @@ class ClientPage:
 
 
 OpenPage = Callable[..., Awaitable[ClientPage]]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client_browser() -> AsyncIterator[Browser]:
-    """Run one Chromium for the module."""
-    if not os.access(CHROMIUM, os.X_OK):
-        missing = f"{CHROMIUM} is not installed: the browser client cannot be tested"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def open_page(client_browser: Browser) -> AsyncIterator[OpenPage]:
-    """Return a function that opens a page in a context of its own; uncaught errors in it fail the test."""
-    errors: list[str] = []
-    contexts = []
-
-    async def open_page(**options: Any) -> ClientPage:
-        context = await client_browser.new_context(viewport={"width": 800, "height": 500})
-        contexts.append(context)
-        page = await context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        return await ClientPage(page).open(**options)
-
-    yield open_page
-    for context in contexts:
-        await context.close()
-    assert errors == []

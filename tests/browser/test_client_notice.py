@@ -11,7 +11,6 @@ from playwright.async_api import expect
 if TYPE_CHECKING:
     from tests.browser.client_page import ClientPage, Line, OpenPage
 
-pytest_plugins = ["tests.browser.client_page"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LOST = "Connection lost. Reconnecting…"

@@ -10,7 +10,6 @@ import pytest
 if TYPE_CHECKING:
     from tests.browser.client_page import ClientPage, OpenPage
 
-pytest_plugins = ["tests.browser.client_page"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 

@@ -163,7 +163,7 @@ async def opens(bench: Bench) -> bool:
 
 
 async def test_a_reader_whose_connection_was_lost_while_it_was_idle_is_woken_promptly(
-    bench: Bench, server: BrokerServer, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, server: BrokerServer
 ) -> None:
     one, other, third = instances(3)
     async with reading(bench) as made:
@@ -237,7 +237,7 @@ async def test_after_a_restart_followers_are_told_of_a_gap_and_hear_again(
         server.start()
         # The last gap is told when the new subscription is confirmed: nothing is missed from here on.
         assert await asyncio.wait_for(follower.get(), 5) is GAP
-        assert await Bench.call(bench, "PUBLISH", "c", "hello") == 1
+        assert await bench.call("PUBLISH", "c", "hello") == 1
         assert await asyncio.wait_for(follower.get(), 5) == b"hello"
 
 
@@ -301,7 +301,7 @@ async def test_a_feed_gives_what_was_and_what_comes(bench: Bench) -> None:
     async with channels_of(bench) as broker, broker.feeds.follow(CART, "1-aa", 2) as feed:
         collecting = asyncio.gather(collect(feed, 10))
         await bench.emit(writer, 5)
-        assert await asyncio.wait_for(collecting, 5) == [list(range(3, 11))]
+        assert [*await asyncio.wait_for(collecting, 5)] == [list(range(3, 11))]
 
 
 async def test_an_emission_counts_the_workers_that_listen(bench: Bench) -> None:
@@ -323,7 +323,7 @@ async def test_a_feed_misses_nothing_while_its_connection_is_killed_again_and_ag
                 server.command("CLIENT KILL TYPE pubsub")
             if number % 50 == 0:
                 await until(lambda: followed(bench), "somebody follows again", 5)
-        assert await asyncio.wait_for(collecting, 20) == [list(range(1, 201))]
+        assert [*await asyncio.wait_for(collecting, 20)] == [list(range(1, 201))]
 
 
 async def followed(bench: Bench) -> bool:

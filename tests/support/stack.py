@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 from tests.support.processes import APPS, BrokerServer, Process, listening_socket, python
 
@@ -48,6 +49,9 @@ class WebWorker:
 class Stack:
     """Starts what a test asks for; ``close`` ends all."""
 
+    open_ones: ClassVar[set[Stack]] = set()
+    """Those whose processes are still to be there."""
+
     def __init__(self, directory: Path, kind: str = "valkey", *server_options: str) -> None:
         self.directory = directory
         self.server = BrokerServer(kind, directory, *server_options)
@@ -55,6 +59,12 @@ class Stack:
         self.env = {"HTAGWEB_REDIS_URL": self.server.url}
         self.supervisors: list[Process] = []
         self.workers: list[WebWorker] = []
+        self.open_ones.add(self)
+
+    def pids(self) -> set[int]:
+        """Return the ids of the processes that it started last."""
+        processes = [*self.supervisors, *(worker.process for worker in self.workers), self.server.process]
+        return {process.pid for process in processes if process is not None}
 
     def add_supervisor(self, *options: str) -> Process:
         """Start a supervisor and wait until it is ready."""
@@ -95,4 +105,5 @@ class Stack:
         for worker in self.workers:
             worker.close()
         self.server.stop()
+        self.open_ones.discard(self)
         assert not stuck, f"keys without a TTL: {stuck}"

@@ -125,7 +125,7 @@ class FakeServerClient(Client):
     async def call(self, *command: Argument, timeout_s: float = COMMAND_TIMEOUT_S) -> Any:
         """Run one command."""
         self.log.append(command)
-        connection = await self._server.connection_pool.get_connection()
+        connection = await self._server.connection_pool.get_connection()  # type: ignore[no-untyped-call]
         try:
             await connection.send_command(*command)
             return await connection.read_response()

@@ -28,7 +28,7 @@ async def test_a_follower_waits_for_the_next_message() -> None:
     await turns()
     assert not waiting.done()
     follower.put(b"1")
-    assert await waiting == [b"1"]
+    assert [*await waiting] == [b"1"]
 
 
 async def test_a_gap_takes_the_place_of_all_that_was_queued() -> None:

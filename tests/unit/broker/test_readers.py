@@ -1,4 +1,4 @@
-"""One blocked read serves a group of inboxes; whoever joins is read at once, nothing is skipped or doubled."""
+"""One blocked read serves many inboxes; whoever joins is read at once, nothing is skipped or doubled."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,16 +28,15 @@ class FakeServer(Client):
     def __init__(self) -> None:
         self.reads: list[dict[str, str]] = []
         self.unblocked = 0
-        self.ids = 0
+        self.connection = 1
         self._answer: asyncio.Future[Any] | None = None
 
     async def call(self, *command: Argument, timeout_s: float = COMMAND_TIMEOUT_S) -> Any:
         """Answer CLIENT ID and UNBLOCK; keep XREAD waiting."""
         if command[:2] == ("CLIENT", "ID"):
-            self.ids += 1
-            return self.ids
+            return self.connection
         if command[:2] == ("CLIENT", "UNBLOCK"):
-            assert command[2] == self.ids
+            assert command[2] == self.connection, "another connection would be unblocked"
             return self.answer(None)
         assert command[0] == "XREAD"
         names = [str(part) for part in command[command.index("STREAMS") + 1 :]]
@@ -45,6 +44,10 @@ class FakeServer(Client):
         self.reads.append(dict(zip(names[:half], names[half:], strict=True)))
         self._answer = asyncio.get_running_loop().create_future()
         return await self._answer
+
+    async def client_id(self) -> int:
+        """Return the number of the connection."""
+        return self.connection
 
     def close(self) -> None:
         """Close nothing."""
@@ -58,8 +61,9 @@ class FakeServer(Client):
         return 1
 
     def fail(self, error: BrokerError) -> None:
-        """Let the blocked read fail."""
+        """Let the blocked read fail; the next one is on another connection."""
         assert self._answer is not None
+        self.connection += 1
         self._answer.set_exception(error)
 
     def bring(self, *entries: tuple[InstanceId, str]) -> None:
@@ -186,7 +190,17 @@ async def test_a_lost_connection_skips_nothing() -> None:
         made.server.fail(BrokerUnavailable("lost"))
         assert await made.reads(3) == {KEYS.inbox(CART): "4-0"}
         assert made.clock.slept == [RETRY_S]
-        assert made.server.ids == 2
+
+
+async def test_after_a_lost_connection_the_new_one_is_woken() -> None:
+    async with reading() as made:
+        await made.reader.add(CART, "0-0")
+        await made.reads(1)
+        made.server.fail(BrokerUnavailable("lost"))
+        await made.reads(2)
+        await made.reader.add(OTHER, "0-0")
+        await made.reads(3)
+        assert made.server.unblocked == 1
 
 
 # Many readers
