@@ -97,12 +97,14 @@ class Runner(Starlette):
 
         The query's parameters become the app's ``init`` arguments: other
         parameters start the user's app anew, the same ones show the living one.
+        Names that start with "_" are left out.
         """
         interaction, inactivity = timeout_interaction, timeout_inactivity
         args, kargs = htag1.parameters(request.url.query)
         launch = Launch(
             args=args,
-            kargs=kargs,
+            # htag makes attributes of these: a link with ?_onload=… would run a stranger's script.
+            kargs={name: value for name, value in kargs.items() if not name.startswith("_")},
             debug=self.debug,
             timeout_interaction_s=self.timeout_interaction
             if interaction is None

@@ -1,6 +1,7 @@
 """Everything about the broker; the only package that imports redis. ``broker/README.md`` is the protocol."""
 
 from htagweb_broker import limits
+from htagweb_broker.absence import Absence
 from htagweb_broker.broker import SupervisorBroker, WebBroker
 from htagweb_broker.clock import Clock, SystemClock, wait_event
 from htagweb_broker.errors import (
@@ -45,6 +46,7 @@ from htagweb_broker.spawns import SpawnEntry
 __all__ = [
     "MAX_INBOX_BYTES",
     "MAX_OUTBOX_BYTES",
+    "Absence",
     "Answered",
     "Beat",
     "BrokerError",

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, Final
 
+from htagweb_broker.absence import Absence
 from htagweb_broker.clock import Clock
 from htagweb_broker.connection import Connection, Endpoint
 from htagweb_broker.errors import BrokerError, BrokerUnavailable
@@ -84,6 +85,7 @@ class Channels:
     def __init__(self, endpoint: Endpoint, clock: Clock) -> None:
         self._endpoint = endpoint
         self._clock = clock
+        self._absence = Absence(logger, "subscriptions", clock)
         self._connection: Connection | None = None
         self._followers: dict[str, set[Follower]] = {}
         self._confirmations: dict[str, asyncio.Event] = {}
@@ -132,7 +134,7 @@ class Channels:
                 try:
                     await self._serve_one_connection()
                 except BrokerError as exc:
-                    logger.warning("subscriptions interrupted (%s), trying again", exc)
+                    self._absence.begins(exc)
                     await self._clock.sleep(RETRY_S)
         finally:
             self._drop_connection("closed by its owner")
@@ -140,6 +142,7 @@ class Channels:
     async def _serve_one_connection(self) -> None:
         connection = Connection(await self._endpoint.handshake(), self._on_push)
         self._connection = connection
+        self._absence.ends()
         try:
             if self._followers:
                 connection.write("SUBSCRIBE", *self._followers)

@@ -108,6 +108,10 @@ class OutboxWriter:
             raise NotOwner(f"generation {self._generation} no longer owns its instance")
         return receivers
 
+    async def settle(self, entry: str) -> None:
+        """Remove an inbox entry that leads to no action."""
+        await self._caller.call("XDEL", self._keys[2], entry)
+
 
 class OutboxReader:
     """Reads what a follower missed."""

@@ -9,7 +9,7 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 
-from htagweb_broker import Beat, BrokerError, Clock, SupervisorBroker, limits
+from htagweb_broker import Absence, Beat, BrokerError, Clock, SupervisorBroker, limits
 
 from htagweb.host.process import become_subreaper
 from htagweb.settings import Settings
@@ -50,6 +50,7 @@ class Supervisor:
         facts = {"host": socket.gethostname()}
         self.placement = Placement(services, self.id, facts, settings.max_apps, self._is_dead)
         self._good_beats = 0
+        self._absence = Absence(logger, "heartbeat (apps keep running)", clock)
         self._dead: frozenset[str] = frozenset()
         self._stopping = asyncio.Event()
 
@@ -113,10 +114,11 @@ class Supervisor:
             try:
                 await self._beat()
                 self._good_beats += 1
+                self._absence.ends()
                 await self._look_after_the_dead()
             except BrokerError as exc:
                 self._good_beats = 0
-                logger.warning("heartbeat missed, %d apps keep running: %s", self.placement.load, exc)
+                self._absence.begins(exc)
 
     def _is_dead(self, supervisor: str) -> bool:
         return supervisor in self._dead

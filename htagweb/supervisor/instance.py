@@ -267,14 +267,16 @@ class OwnedInstance:
         try:
             message: InboxMessage = decode_inbox(entry.body)
         except MessageError as exc:
-            return self.log.warning("dropped from the inbox: %s", exc)
+            self.log.warning("dropped from the inbox: %s", exc)
+            return self._publisher.settle(entry.id)
         match message:
             case Open():
-                self._handle_open(message)
+                return self._handle_open(message)
             case Connect(generation) if generation == self.generation:
                 self._apply(lives.Connected())
-            case Interact(generation) if generation == self.generation:
-                self._handle_interaction(message)
+            case Interact(generation) if generation == self.generation and self._is_new(message):
+                return self._handle_interaction(message)
+        self._publisher.settle(entry.id)
 
     def _handle_open(self, message: Open) -> None:
         if self.life.is_ending:
@@ -292,9 +294,11 @@ class OwnedInstance:
         self._requests[message.request] = message.worker
         self._apply(lives.Taken(_open_work(message.request)))
 
+    def _is_new(self, message: Interact) -> bool:
+        """Return whether to take it: not while ending (the page is told that), and not twice."""
+        return not self.life.is_ending and message.number > self._pages.get(message.page, 0)
+
     def _handle_interaction(self, message: Interact) -> None:
-        if self.life.is_ending or message.number <= self._pages.get(message.page, 0):
-            return  # its end is told to the page; or it was taken already
         self._pages[message.page] = message.number
         self._pages.move_to_end(message.page)
         if len(self._pages) > MAX_PAGES:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 
 from htagweb_broker import (
+    Absence,
     BrokerError,
     Claim,
     Claimed,
@@ -47,6 +48,7 @@ class Placement:
         self._facts = facts
         self._max_apps = max_apps
         self._is_dead = is_dead
+        self._absence = Absence(logger, "spawn requests", services.clock)
         self._tasks: asyncio.TaskGroup | None = None
         self._draining = asyncio.Event()
         self.instances: dict[InstanceId, OwnedInstance] = {}
@@ -98,9 +100,10 @@ class Placement:
                 entries = await self._broker.waiting_spawns.take(
                     self._supervisor, min(room, TAKE_COUNT), BLOCK_S
                 )
+                self._absence.ends()
                 await self._serve(entries)
             except BrokerError as exc:
-                logger.warning("spawn requests cannot be read, trying again: %s", exc)
+                self._absence.begins(exc)
                 await self._services.clock.sleep(RETRY_S)
 
     async def take_abandoned(self) -> None:

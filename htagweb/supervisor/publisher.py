@@ -194,6 +194,14 @@ class Publisher:
 
         self._add(job)
 
+    def settle(self, entry: str) -> None:
+        """Remove an inbox entry that leads to no action, so that it takes no place there."""
+
+        async def job() -> None:
+            await self._outbox.settle(entry)
+
+        self._add(job)
+
     def renew(self, facts: dict[str, str]) -> None:
         """Keep the instance's keys from expiring, and note facts about it."""
 

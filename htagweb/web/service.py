@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from htagweb_broker import BrokerError, Clock, Supervisors, WebBroker
+from htagweb_broker import Absence, BrokerError, Clock, Supervisors, WebBroker
 
 from htagweb.settings import Settings
 from htagweb.web.cookies import Signer
@@ -70,13 +70,14 @@ class WebService:
                 broker.close()
                 self._broker = None
 
-    async def _keep(self, run: Callable[[], object]) -> None:
+    async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:
         """Run a background loop until cancelled; requests of this worker survive its errors."""
+        absence = Absence(logger, "a web worker", self.clock)
         while True:
             try:
-                await run()  # type: ignore[misc]
+                await run()
             except BrokerError as exc:
-                logger.warning("the broker is away: %s", exc)
+                absence.begins(exc)
             await self.clock.sleep(PRESENCE_FRESH_S)
 
     async def signer(self) -> Signer:

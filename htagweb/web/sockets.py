@@ -53,7 +53,9 @@ async def serve_socket(service: WebService, websocket: WebSocket, app: str) -> N
         return await websocket.close(GONE, "this page is of an earlier run of the app")
     page = hello.page if hello else secrets.token_urlsafe(16)
     after = hello.last if hello else record.out
-    await PageSocket(service, websocket, instance, record, page).run(after)
+    socket = PageSocket(service, websocket, instance, record, page)
+    socket.is_ours = hello is not None
+    await socket.run(after)
 
 
 async def _deny(websocket: WebSocket, status: int, text: str) -> None:
@@ -74,6 +76,8 @@ class PageSocket:
         self._page = page
         self._interactions = 0
         self._waiting = False
+        self.is_ours = True
+        """Not so for htagweb 1.0's clients: they get action objects alone, nothing of our own."""
 
     async def run(self, after: int) -> None:
         """Send what was missed since action ``after``, then follow, until either side closes."""
@@ -115,7 +119,7 @@ class PageSocket:
         for emission in await feed.missed():
             if await self._send_emission(emission):
                 return
-        await self._send(wire.own(ready=True))
+        await self._send_own(ready=True)
         await submit(self._service, self._instance, Connect(self._generation), on_waiting=self._tell_waiting)
         while True:
             for emission in await feed.next():
@@ -126,6 +130,10 @@ class PageSocket:
         """Send it; return whether it was the generation's last."""
         await self._send(wire.render(emission, self._page))
         return isinstance(emission.action, Ended)
+
+    async def _send_own(self, **extra: object) -> None:
+        if self.is_ours:
+            await self._send(wire.own(**extra))
 
     async def _send(self, text: str) -> None:
         async with asyncio.timeout(SEND_TIMEOUT_S):
@@ -142,7 +150,7 @@ class PageSocket:
     async def _tell_waiting(self, waiting: bool) -> None:
         self._waiting = waiting
         text = "The app does not answer just now. Waiting for it…" if waiting else ""
-        await self._send(wire.own(waiting=waiting, text=text))
+        await self._send_own(waiting=waiting, text=text)
 
     # In
 

@@ -86,9 +86,17 @@ class Audit(Tag.body):  # type: ignore[misc]
             yield f"<b>{number}</b>"
 
 
+class Reader(Audit):
+    """Another app of the same user."""
+
+
 class Failing(Tag.body):  # type: ignore[misc]
     def init(self) -> None:
         raise ValueError("no luck today")
+
+
+class Plain(Tag.body):  # type: ignore[misc]
+    """Has no ``init``: htag makes attributes of its parameters."""
 
 
 class Slow(Tag.body):  # type: ignore[misc]
@@ -112,6 +120,8 @@ def serve(path: str, obj: Any, **options: Any) -> None:
 serve("/short", Audit, timeout_interaction=SHORT_S)
 serve("/idle", Audit, timeout_inactivity=1)
 serve("/failing", Failing)
+serve("/plain", Plain)
+serve("/session-reader", Reader)
 serve("/slow", Slow, timeout_interaction=1)
 serve("/no-module", "no_such_module.App")
 serve("/no-class", "site_for_tests.Nothing")

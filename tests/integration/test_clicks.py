@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
+
+import websockets
 
 from tests.support.page import PageClient
 from tests.support.stack import Stack
@@ -160,3 +163,38 @@ async def test_scripts_go_to_the_tab_that_asked_and_changes_to_all(
     assert "post" not in two.actions[0]
     assert two.actions[0]["update"] == answer["update"]
     await two.disconnect()
+
+
+async def test_a_client_of_htagweb_1_gets_action_objects_alone(
+    shared_stack: Stack, new_page: NewPage
+) -> None:
+    page = new_page(shared_stack.workers[0].base)
+    await page.open()
+    url = f"ws{page.base[4:]}{page.config['url']}"
+    call = {"id": page.body(), "method": "run", "args": ["old"], "kargs": {}, "event": {}}
+    async with websockets.connect(url, additional_headers={"Cookie": page.cookie}) as socket:
+        for _ in range(3):
+            await socket.send(json.dumps(call))
+            assert "update" in json.loads(await socket.recv())
+    assert "update" in (await page.post("run", "posted")).json()
+
+
+async def test_a_link_cannot_put_attributes_on_the_page(shared_stack: Stack, new_page: NewPage) -> None:
+    page = new_page(shared_stack.workers[0].base)
+    await page.open("/plain?_onload=alert(1)&_class=x")
+    assert "alert" not in page.html
+
+
+async def test_three_hundred_apps_live_at_once_and_each_answers(
+    make_stack: Callable[..., Stack], new_page: NewPage
+) -> None:
+    stack = make_stack()
+    stack.add_supervisor()
+    base = stack.add_worker().base
+    pages = [new_page(base) for _ in range(300)]
+    for start in range(0, 300, 10):
+        await asyncio.gather(*(page.open() for page in pages[start : start + 10]))
+    await asyncio.gather(*(page.connect() for page in pages))
+    answers = await asyncio.gather(*(page.ask("run", "here") for page in pages))
+    assert [shown(answer) for answer in answers] == ["here"] * 300
+    assert stack.supervisor.text().count("ready after") == 300

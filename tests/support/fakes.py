@@ -124,6 +124,12 @@ class FakeBroker:
             raise self.errors[verb]
         self.done.append((verb, *details))
 
+    def trim(self, instance: InstanceId, taken: str) -> None:
+        """Remove inbox entries up to the one taken last."""
+        last = int(taken.partition("-")[0] or 0)
+        waiting = self.entries.get(instance, [])
+        self.entries[instance] = [entry for entry in waiting if int(entry.id.partition("-")[0]) > last]
+
     def of(self, verb: str) -> list[tuple[Any, ...]]:
         """Return the details of everything done with the verb."""
         return [details for name, *rest in self.done if name == verb for details in [tuple(rest)]]
@@ -203,6 +209,7 @@ class _Ownership(_Part):
         self, instance: InstanceId, generation: str, number: int, reason: Any, taken: str
     ) -> int:
         self._broker.note("release", generation, number, reason, taken)
+        self._broker.trim(instance, taken)
         record = self._broker.records.get(instance)
         if record is not None:
             if record.generation != generation:

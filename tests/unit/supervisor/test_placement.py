@@ -32,17 +32,25 @@ class Site:
         self.placement = Placement(services, ME, {"host": "h"}, 3, self.dead.__contains__)
         self.running: asyncio.Task[None] | None = None
         self._requests = 0
+        self._entries = 0
         monkeypatch.setattr(instance_module, "AppProcess", self._make_process)
 
     def _make_process(self, *args: Any) -> FakeProcess:
         self.processes.append(FakeProcess(*args))
         return self.processes[-1]
 
-    def wait_in_inbox(self, instance: InstanceId, *messages: Open) -> None:
+    def wait_in_inbox(self, instance: InstanceId, *messages: Open) -> list[Entry]:
         """Have messages wait in an inbox."""
-        waiting = self.broker.entries.setdefault(instance, [])
+        entries = []
         for message in messages:
-            waiting.append(Entry(f"{len(waiting) + 1}-0", encode(message), ""))
+            self._entries += 1
+            entries.append(Entry(f"{self._entries}-0", encode(message), ""))
+        self.broker.entries.setdefault(instance, []).extend(entries)
+        return entries
+
+    def bring(self, instance: InstanceId, message: Open) -> None:
+        """Append to the inbox and deliver."""
+        self.placement.deliver(instance, self.wait_in_inbox(instance, message))
 
     async def ask(self, instance: InstanceId = INSTANCE, expected: str = "", body: bytes = b"") -> None:
         """Put a spawn request and let it be served."""
@@ -250,7 +258,7 @@ async def test_an_instance_that_ended_is_forgotten(site: Site) -> None:
 
 async def test_requests_with_other_parameters_are_served_by_the_next_generation(site: Site) -> None:
     first = await site.open()
-    site.placement.deliver(INSTANCE, [Entry("5-0", encode(opening("r2", OTHER)), "")])
+    site.bring(INSTANCE, opening("r2", OTHER))
     first.handle_gone("exit code 0")
     await turns()
     second = site.placement.instances[INSTANCE]
@@ -266,7 +274,7 @@ async def test_the_next_generation_that_cannot_be_claimed_is_logged_and_ends_not
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, other = await site.open(), await site.open(SECOND)
-    site.placement.deliver(INSTANCE, [Entry("5-0", encode(opening("r2", OTHER)), "")])
+    site.bring(INSTANCE, opening("r2", OTHER))
     site.broker.errors["claim"] = BrokerUnavailable("away")
     first.handle_gone("exit code 0")
     await turns()
@@ -292,6 +300,16 @@ async def test_an_unexpected_error_ends_one_instance_and_no_other(
     assert [process.signals for process in site.processes] == [[9], []]
     assert "nobody expected this" in caplog.text
     assert other in site.placement.instances.values()
+
+
+async def test_an_unexpected_error_while_writing_tells_the_page_that_its_app_is_lost(site: Site) -> None:
+    broken, other = await site.open(), await site.open(SECOND)
+    site.broker.errors["renew"] = LookupError("nobody expected this")
+    broken.renew()
+    await turns()
+    assert list(site.placement.instances.values()) == [other]
+    assert site.broker.records[INSTANCE].reason == "lost"
+    assert [process.signals for process in site.processes] == [[9], []]
 
 
 async def test_after_a_drain_nothing_is_taken_and_run_returns_with_the_last_instance(site: Site) -> None:

@@ -140,6 +140,18 @@ async def test_an_owner_without_room_for_more_still_serves_its_own(site: Site) -
     assert (await site.get_answered()).status_code == 200
 
 
+async def test_a_record_that_is_lost_while_the_page_waits_is_made_anew(site: Site) -> None:
+    site.own()
+    async with asyncio.TaskGroup() as tasks:
+        getting = tasks.create_task(site.get())
+        await site.opened()
+        del site.broker.records[site.instance]
+        await until(lambda: site.broker.of("spawn"), "a spawn request")
+        await site.reply()
+    assert site.broker.of("spawn")[0] == (SpawnRequest(site.instance.dump(), ""),)
+    assert getting.result().status_code == 200
+
+
 async def test_a_supervisor_that_leaves_while_the_page_waits_is_told(site: Site) -> None:
     site.own()
     async with asyncio.TaskGroup() as tasks:
