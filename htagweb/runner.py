@@ -17,7 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from htagweb import embedded, host
+import htagweb.host
+from htagweb import embedded
 from htagweb.host.engines import htag1
 from htagweb.naming import app_name
 from htagweb.settings import Settings
@@ -121,7 +122,7 @@ class Runner(Starlette):
         Does nothing where a supervisor imports the script for its apps, so a
         script may call it without ``if __name__ == "__main__"``.
         """
-        if host.inside_template:
+        if htagweb.host.inside_template:
             return
         if openBrowser:
             webbrowser.open_new_tab(f"http://localhost:{self.bind_port}")

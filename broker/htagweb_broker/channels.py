@@ -168,6 +168,9 @@ class Channels:
 
     def _on_push(self, message: Any) -> None:
         self._heard = True
+        if isinstance(message, Exception):
+            logger.error("the server refuses a subscription: %s", message)
+            return
         if not isinstance(message, list) or len(message) < 2:
             return  # the answer to a ping before the first subscription
         kind = message[0]

@@ -89,6 +89,8 @@ class Connection(asyncio.Protocol):
         self._on_push = on_push
         self._watch: asyncio.TimerHandle | None = None
         self._raw = raw
+        self.client_id: int | None = None
+        """The server's number of this connection, once it was asked for."""
         self.closed = self._loop.create_future()
         """Done when the connection is gone."""
         writer = raw._writer
@@ -112,15 +114,24 @@ class Connection(asyncio.Protocol):
         """Send a command; the future holds its answer. Cancelling it drops the answer, not the command."""
         if not self.is_open:
             raise BrokerUnavailable("the connection is closed")
-        if len(self._waiting) >= MAX_WAITING:
-            raise BrokerUnavailable(f"{MAX_WAITING} commands wait for an answer already")
+        self.check_room(1)
         self.write(*command)
         future: asyncio.Future[Any] = self._loop.create_future()
         deadline = self._loop.time() + timeout_s
         self._waiting.append((future, deadline))
-        if self._watch is None:
-            self._watch = self._loop.call_at(deadline, self._check_deadline)
+        if self._watch is None or deadline < self._watch.when():
+            self._look_at(deadline)
         return future
+
+    def _look_at(self, deadline: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self._loop.call_at(deadline, self._check_deadline)
+
+    def check_room(self, count: int) -> None:
+        """BrokerUnavailable when so many commands more would be too many."""
+        if len(self._waiting) + count > MAX_WAITING:
+            raise BrokerUnavailable(f"{MAX_WAITING} commands wait for an answer already")
 
     def _flush(self) -> None:
         if self._outgoing and self.is_open:
@@ -132,11 +143,11 @@ class Connection(asyncio.Protocol):
         self._watch = None
         if not self._waiting:
             return
-        deadline = self._waiting[0][1]
+        deadline = min(deadline for _, deadline in self._waiting)
         if deadline <= self._loop.time():
             self.abort("the server did not answer in time")
         else:
-            self._watch = self._loop.call_at(deadline, self._check_deadline)
+            self._look_at(deadline)
 
     def data_received(self, data: bytes) -> None:
         """Match what arrived to whoever waits (called by the event loop)."""
@@ -212,12 +223,22 @@ class Client:
         connection = self._connection
         if connection is None or not connection.is_open:
             connection = await self._open()
+        connection.check_room(len(commands))
         futures = [connection.send(command, COMMAND_TIMEOUT_S) for command in commands]
         answers = await asyncio.gather(*futures, return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
         return answers
+
+    async def client_id(self) -> int:
+        """Return the server's number of the connection in use; a new connection has a new one."""
+        connection = self._connection
+        if connection is None or not connection.is_open:
+            connection = await self._open()
+        if connection.client_id is None:
+            connection.client_id = int(await connection.send(("CLIENT", "ID"), COMMAND_TIMEOUT_S))
+        return connection.client_id
 
     async def _open(self) -> Connection:
         async with self._opening:

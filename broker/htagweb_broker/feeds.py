@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from htagweb_broker.channels import GAP, Channels, Follower
-from htagweb_broker.errors import FeedBroken
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.outbox import Emission, OutboxReader, parse_published
 
@@ -41,7 +40,10 @@ class Feed:
                 continue
             emission = parse_published(message)
             if emission.generation != self._generation:
-                raise FeedBroken(f"{self._instance} has a new generation")
+                # A new one, or a late message of the one before: the outbox knows.
+                if emissions := await self.missed():
+                    return emissions
+                continue
             if emission.number <= self.number:
                 continue
             if emission.number == self.number + 1:

@@ -163,7 +163,7 @@ def encode(message: msgspec.Struct, max_bytes: int = MAX_OUTBOX_BYTES) -> bytes:
 def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     try:
         return decoder.decode(body)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
         raise MessageError(f"not the message that was expected: {exc}") from exc
 
 

@@ -95,7 +95,7 @@ class OutboxWriter:
         worker, request = waiting or ("", "")
         receivers: int = await _emit(
             self._caller,
-            (*self._keys, self._web(worker)) if worker else self._keys,
+            self._keys,
             self._generation,
             action.number,
             action.body,
@@ -103,6 +103,7 @@ class OutboxWriter:
             taken,
             limits.INSTANCE_TTL_MS,
             request,
+            self._web(worker) if worker else "",
         )
         if receivers < 0:
             raise NotOwner(f"generation {self._generation} no longer owns its instance")

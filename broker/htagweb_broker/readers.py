@@ -7,14 +7,18 @@ wake-up: 0.7 ms with 1000 apps. Groups of 32 keep that flat.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from htagweb_broker.absence import Absence
 from htagweb_broker.clock import Clock
 from htagweb_broker.connection import Caller, Client, Endpoint
 from htagweb_broker.errors import BrokerError
 from htagweb_broker.keys import InstanceId, Keys
+
+logger = logging.getLogger(__name__)
 
 GROUP_SIZE = 32
 BLOCK_S = 5.0
@@ -51,6 +55,7 @@ class InboxReader:
     ) -> None:
         """``control`` wakes the read from another connection when the group changes."""
         self._clock = clock
+        self._absence = Absence(logger, "inboxes", clock)
         self._turn = 0
         self._client = Client(endpoint)
         self._keys = keys
@@ -95,15 +100,17 @@ class InboxReader:
                 await self._filled.wait()
                 try:
                     await self._read_once()
-                except BrokerError:
+                    self._absence.ends()
+                except BrokerError as exc:
+                    self._absence.begins(exc)
                     self._client_id = None
                     await self._clock.sleep(RETRY_S)
         finally:
             self._client.close()
 
     async def _read_once(self) -> None:
-        if self._client_id is None:
-            self._client_id = await self._client.call("CLIENT", "ID")
+        # Asked anew for every connection: the last one may have been lost while nothing was read.
+        self._client_id = await self._client.client_id()
         positions = dict(self._positions)
         names = list(positions)
         self._turn += 1

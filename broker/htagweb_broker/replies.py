@@ -44,13 +44,13 @@ class ReplyWriter:
                 keys.instance(instance),
                 keys.reply(instance.session, request),
                 keys.inbox(instance),
-                keys.web(worker),
             ),
             generation,
             encode(reply),
             request,
             limits.REPLY_TTL_MS,
             taken,
+            keys.web(worker),
         )
         if done < 0:
             raise NotOwner(f"{instance} is no longer of generation {generation}")
@@ -92,6 +92,6 @@ class ReplyReader:
         if raw is None:
             return None
         number, space, body = raw.partition(b" ")
-        if not space:
+        if not space or not number.isdigit():
             raise MessageError(f"not a reply: {raw[:60]!r}")
         return Replied(decode_reply(body), int(number))

@@ -54,7 +54,7 @@ class Sessions:
         Keys that are not named stay as they are. MessageError when the write,
         or the session with it, is over its limit; then nothing is written.
         """
-        size = sum(len(value or b"") for value in changes.values())
+        size = sum(len(_encode(key)) + len(value or b"") for key, value in changes.items())
         if size > limits.SESSION_MAX_WRITE_BYTES:
             raise MessageError(
                 f"session values of {size} bytes are over the limit of {limits.SESSION_MAX_WRITE_BYTES}"

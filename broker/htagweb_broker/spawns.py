@@ -80,5 +80,12 @@ class Spawns:
         )
 
     async def leave(self, supervisor: str) -> None:
-        """Remove the supervisor from the group."""
+        """Remove the supervisor from the group; what it took and did not settle waits for others again."""
+        pending = await self._client.call(
+            "XPENDING", self._key, GROUP, "-", "+", limits.SPAWN_MAX_ENTRIES, supervisor
+        )
+        for entry_id, *_ in pending:
+            for _, fields in await self._client.call("XRANGE", self._key, entry_id, entry_id):
+                await self._client.call("XADD", self._key, "*", *fields)
+            await self._client.call_all(("XACK", self._key, GROUP, entry_id), ("XDEL", self._key, entry_id))
         await self._client.call("XGROUP", "DELCONSUMER", self._key, GROUP, supervisor)

@@ -118,7 +118,7 @@ class OwnedInstance:
         services, launch = self._services, self._launch
         began = services.clock.now()
         try:
-            template = await services.templates.get(self.id.app, launch.timeout_interaction_s or None)
+            template = await services.templates.get(self.id.app)
             child = await template.fork(str(self.id))
         except LaunchError as exc:
             self.log.warning("not started: %s%s", exc, f"\n{exc.detail}" if exc.detail else "")

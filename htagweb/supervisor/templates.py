@@ -28,6 +28,8 @@ from htagweb.supervisor.process import Ends
 logger = logging.getLogger(__name__)
 
 FORK_TIMEOUT_S = 10.0
+IMPORT_TIMEOUT_S = 120.0
+"""Apart from the app's own limit: an import that outlasts one page's patience is there for the next."""
 SECRETS = ("HTAGWEB_REDIS_URL", "HTAGWEB_SECRET")
 
 
@@ -177,7 +179,7 @@ class Templates:
         self._app_dirs = app_dirs
         self._templates: dict[str, Template] = {}
 
-    async def get(self, app: str, timeout_s: float | None) -> Template:
+    async def get(self, app: str) -> Template:
         """Return the app's template, ready to fork; LaunchError when the app cannot be imported in time.
 
         A template whose import failed is not kept: the next call imports anew.
@@ -189,13 +191,13 @@ class Templates:
             template = self._templates[app] = Template(app, self._app_dirs)
             logger.info("template of %s started, pid %d", app, template.pid)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(IMPORT_TIMEOUT_S):
                 await asyncio.shield(template.ready)
         except (TimeoutError, LaunchError) as exc:
             self._discard(template)
             if isinstance(exc, LaunchError):
                 raise
-            raise LaunchError(f"the app's import took longer than {timeout_s} s") from exc
+            raise LaunchError(f"the app's import took longer than {IMPORT_TIMEOUT_S:g} s") from exc
         return template
 
     def _discard(self, template: Template) -> None:

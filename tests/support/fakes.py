@@ -93,6 +93,7 @@ class FakeBroker:
         self.entries: dict[InstanceId, list[Entry]] = {}
         self.owned: dict[str, set[InstanceId]] = {}
         self.living: dict[str, Beat] = {}
+        self.dead: frozenset[str] = frozenset()
         self.spawn_requests: asyncio.Queue[SpawnEntry] = asyncio.Queue()
         self.given_replies: dict[str, Replied] = {}
         self.hints: dict[str, asyncio.Event] = {}
@@ -150,7 +151,7 @@ class FakeBroker:
         self.note("ping")
 
     def close(self) -> None:
-        self.note("close")
+        self.done.append(("close",))
 
 
 class _Part:
@@ -184,6 +185,9 @@ class FakeOutboxWriter(_Part):
     async def emit(self, action: Numbered, taken: str, waiting: tuple[str, str] | None = None) -> int:
         self._broker.note("emit", action.number, self._actions[action.number], taken, waiting)
         return self._broker.receivers
+
+    async def settle(self, entry: str) -> None:
+        self._broker.note("settle_inbox", entry)
 
 
 class _Ownership(_Part):
@@ -262,7 +266,10 @@ class _Sessions(_Part):
 class _Presence(_Part):
     async def supervisors(self) -> Supervisors:
         self._broker.note("supervisors")
-        return Supervisors(dict(self._broker.living), frozenset())
+        return Supervisors(dict(self._broker.living), self._broker.dead)
+
+    async def beat(self, supervisor: str, beat: Beat) -> None:
+        self._broker.note("beat", supervisor, beat)
 
     async def note_owned(self, supervisor: str, instance: InstanceId) -> None:
         self._broker.note("note_owned", supervisor, instance)
@@ -270,13 +277,14 @@ class _Presence(_Part):
 
     async def note_released(self, supervisor: str, instance: InstanceId) -> None:
         self._broker.note("note_released", supervisor, instance)
-        self._broker.owned[supervisor].discard(instance)
+        self._broker.owned.get(supervisor, set()).discard(instance)
 
     async def owned(self, supervisor: str) -> list[InstanceId]:
         return sorted(self._broker.owned.get(supervisor, set()))
 
     async def forget(self, supervisor: str) -> None:
         self._broker.note("forget", supervisor)
+        self._broker.owned.pop(supervisor, None)
 
 
 class _Spawns(_Part):
@@ -292,11 +300,20 @@ class _Spawns(_Part):
         queue = self._broker.spawn_requests
         return [queue.get_nowait() for _ in range(min(queue.qsize(), count))]
 
+    async def create_group(self) -> None:
+        self._broker.note("create_group")
+
+    async def leave(self, supervisor: str) -> None:
+        self._broker.note("leave", supervisor)
+
     async def settle(self, entry: SpawnEntry) -> None:
         self._broker.note("settle", entry.id)
 
 
 class _Readers(_Part):
+    async def run(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
     async def add(self, instance: InstanceId, after: str) -> None:
         self._broker.note("add_reader", instance, after)
 
@@ -345,9 +362,10 @@ class FakeTemplates:
     """Forks without a process, or fails to."""
 
     def __init__(self) -> None:
-        self.wanted: list[tuple[str, float | None]] = []
+        self.wanted: list[str] = []
         self.forked: list[str] = []
         self.failure: LaunchError | None = None
+        self.stopped = False
         self.may_fork = asyncio.Event()
         self.may_fork.set()
 
@@ -355,8 +373,15 @@ class FakeTemplates:
     def real(self) -> Templates:
         return cast(Templates, self)
 
-    async def get(self, app: str, timeout_s: float | None) -> Template:
-        self.wanted.append((app, timeout_s))
+    @property
+    def pids(self) -> set[int]:
+        return set()
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    async def get(self, app: str) -> Template:
+        self.wanted.append(app)
         await self.may_fork.wait()
         if self.failure is not None:
             raise self.failure

@@ -1,6 +1,7 @@
 -- One heartbeat of a supervisor: say that it lives, and what it can take.
 -- KEYS: the heartbeat's hash, the set of known supervisors, the set of instances it owns
 -- ARGV: supervisor, heartbeat TTL ms, TTL of the two sets ms, then field, value, …
+-- Returns 1
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('SADD', KEYS[2], ARGV[1])

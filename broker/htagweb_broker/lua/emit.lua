@@ -1,9 +1,8 @@
 -- Emit an action: compare the owner, number it, append it, publish it. Safe to repeat: the owner
 -- chooses the number, and one that is there already is not emitted again.
--- KEYS: instance hash, outbox stream, inbox stream, channel, and the channel of a web worker whose
---       request waits for this action (may be missing)
+-- KEYS: instance hash, outbox stream, inbox stream, channel
 -- ARGV: generation, number, action, oldest number to keep, last inbox entry taken ("" for none), TTL ms,
---       the request that waits
+--       the request that waits, and its web worker's channel ("" for none; no key: it is in another slot)
 -- Returns -1 (another generation owns it), or how many subscribers got it
 local now = redis.call('HMGET', KEYS[1], 'generation', 'out', 'owner')
 if now[1] ~= ARGV[1] or not now[3] then
@@ -21,7 +20,7 @@ if ARGV[5] ~= '' then
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
 redis.call('PEXPIRE', KEYS[2], ARGV[6])
-if KEYS[5] then
-  redis.call('PUBLISH', KEYS[5], ARGV[7])
+if ARGV[8] ~= '' then
+  redis.call('PUBLISH', ARGV[8], ARGV[7])
 end
 return redis.call('PUBLISH', KEYS[4], ARGV[2] .. ' ' .. ARGV[1] .. ' ' .. ARGV[3])

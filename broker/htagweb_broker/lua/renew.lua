@@ -1,8 +1,9 @@
 -- Keep an owned instance from expiring, and note facts about it.
 -- KEYS: instance hash, outbox stream, inbox stream
 -- ARGV: generation, TTL ms, then field, value, … to set (may be none)
--- Returns 1, or 0 when the instance belongs to another generation
-if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[1] then
+-- Returns 1, or 0 when the instance has another generation or no owner
+local now = redis.call('HMGET', KEYS[1], 'generation', 'owner')
+if now[1] ~= ARGV[1] or not now[2] then
   return 0
 end
 if #ARGV > 2 then

@@ -1,7 +1,8 @@
 -- Answer a request of a web worker: store the reply with the last number emitted before it, and tell
 -- the worker. The key is the truth, the channel is the fast way to it.
--- KEYS: instance hash, reply key, inbox stream, the worker's channel
--- ARGV: generation, reply, request, TTL ms, last inbox entry taken ("" for none)
+-- KEYS: instance hash, reply key, inbox stream
+-- ARGV: generation, reply, request, TTL ms, last inbox entry taken ("" for none),
+--       the worker's channel (no key: it is in another slot)
 -- Returns 1, or -1 when the instance belongs to another generation
 local now = redis.call('HMGET', KEYS[1], 'generation', 'out')
 if now[1] ~= ARGV[1] then
@@ -12,5 +13,5 @@ if ARGV[5] ~= '' then
   redis.call('XDEL', KEYS[3], ARGV[5])
 end
 redis.call('SET', KEYS[2], now[2] .. ' ' .. ARGV[2], 'PX', ARGV[4])
-redis.call('PUBLISH', KEYS[4], ARGV[3])
+redis.call('PUBLISH', ARGV[6], ARGV[3])
 return 1

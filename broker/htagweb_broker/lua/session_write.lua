@@ -5,11 +5,14 @@
 -- Returns {previous version or ""}, or nil when the session would hold too many fields
 local sets = tonumber(ARGV[4])
 local first_delete = 5 + 2 * sets
-local added = 0
+local added = redis.call('HEXISTS', KEYS[1], 'version') == 0 and 1 or 0
 for i = 5, first_delete - 1, 2 do
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 then
     added = added + 1
   end
+end
+for i = first_delete, #ARGV do
+  added = added - redis.call('HEXISTS', KEYS[1], ARGV[i])
 end
 if added > 0 and redis.call('HLEN', KEYS[1]) + added > tonumber(ARGV[3]) + 1 then
   return nil

@@ -155,6 +155,16 @@ async def test_what_is_no_message_is_dropped_and_the_next_one_taken(
     assert "dropped from the inbox" in caplog.text
 
 
+async def test_what_leads_to_no_action_takes_no_place_in_the_inbox(rig: Rig) -> None:
+    await rig.start()
+    rig.owned.handle_entries([Entry("9-0", b"nonsense", "")])
+    (connected, _, repeated, stale) = await rig.bring(
+        Connect(GENERATION), interaction(1), interaction(1), interaction(2, generation="0-old")
+    )
+    settled = ["9-0", connected.id, repeated.id, stale.id]
+    assert rig.broker.of("settle_inbox") == [(entry,) for entry in settled]
+
+
 # Open
 
 

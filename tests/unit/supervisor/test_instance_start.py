@@ -23,16 +23,10 @@ async def test_the_app_is_started_with_its_parameters_and_session(rig: Rig) -> N
     assert {key: bytes(value) for key, value in start.session.items()} == {"a": b"[1]"}
 
 
-async def test_the_import_may_take_as_long_as_an_interaction(rig: Rig) -> None:
+async def test_the_app_is_forked_from_its_template(rig: Rig) -> None:
     rig.own()
     await rig.run()
-    assert rig.templates.wanted == [("m.App", 10.0)]
-
-
-async def test_the_import_has_no_limit_where_interactions_have_none(rig: Rig) -> None:
-    rig.own(opening(launch=Launch([], {}, False, 0.0, 0.0)))
-    await rig.run()
-    assert rig.templates.wanted == [("m.App", None)]
+    assert (rig.templates.wanted, rig.templates.forked) == (["m.App"], ["00ff00ff:m.App"])
 
 
 async def test_the_process_is_noted_in_the_broker(rig: Rig) -> None:

@@ -109,8 +109,19 @@ async def test_what_was_missed_comes_before_ready_and_the_app_hears_of_the_brows
 
 async def test_a_client_without_an_introduction_follows_from_now(site: Site, connect: Connected) -> None:
     site.own(out=8)
-    await ready(connect(""))
+    connect("")
+    await until(lambda: site.broker.of("follow"), "a feed")
     assert site.broker.of("follow") == [(GENERATION, 8)]
+
+
+async def test_a_client_without_an_introduction_hears_nothing_but_actions(
+    site: Site, connect: Connected
+) -> None:
+    site.own()
+    site.broker.feed.put_nowait(update(4))
+    socket = connect("")
+    await until(lambda: socket.messages, "the update")
+    assert socket.extras == [{"n": 4}]
 
 
 async def test_an_answers_scripts_are_for_its_asker_alone(site: Site, connect: Connected) -> None:
@@ -173,11 +184,12 @@ async def test_an_interaction_is_submitted_with_its_number(site: Site, connect: 
 
 async def test_interactions_without_numbers_are_counted(site: Site, connect: Connected) -> None:
     site.own()
-    socket = await ready(connect(""))
+    socket = connect("")
     socket.say({"id": 1})
     socket.say({"id": 1})
     await until(lambda: len(site.broker.of("submit")) == 3, "submissions")
-    assert [message.number for (message,) in site.broker.of("submit")[1:]] == [1, 2]
+    interactions = [message for (message,) in site.broker.of("submit") if isinstance(message, Interact)]
+    assert [message.number for message in interactions] == [1, 2]
 
 
 async def test_a_ping_is_answered_and_goes_no_further(site: Site, connect: Connected) -> None:
