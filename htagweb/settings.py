@@ -37,7 +37,8 @@ class Settings:
     open_timeout_s: float = _setting(30.0, "longest wait for a page beyond the app's own time to start", 1)
     name: str = _setting("", "the supervisor's name in logs and listings; none: the host's name")
     max_apps: int = _setting(1000, "most app processes of one supervisor", 1)
-    max_in_flight: int = _setting(32, "most interactions that one app may have unanswered", 1)
+    max_in_flight: int = _setting(128, "most interactions that one app may have unanswered", 1)
+    # More than the 100 that one page keeps while it is cut off: it sends them all when it is back.
     never_connected_s: float = _setting(60.0, "an app that no browser connected to ends after this", 1)
     drain_s: float = _setting(10.0, "longest wait for running interactions when the supervisor stops", 0)
     log_format: Literal["text", "json"] = _setting("text", "log lines: text for people, json for programs")

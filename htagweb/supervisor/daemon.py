@@ -153,7 +153,7 @@ class Supervisor:
         """Reap what apps started and left behind: as subreaper, this process inherits it."""
         while True:
             await self._clock.sleep(REAP_S)
-            reap_strangers(self._templates.pids)
+            reap_strangers(self._templates.pids | self.placement.pids)
 
     # The end
 
@@ -187,7 +187,7 @@ class Supervisor:
 
 
 def reap_strangers(own: set[int]) -> None:
-    """Reap dead children that nobody waits for: no app process (pidfd) and no template (``own``)."""
+    """Reap dead children that nobody waits for: none of ``own``, the templates and app processes."""
     while True:
         try:
             dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -196,8 +196,6 @@ def reap_strangers(own: set[int]) -> None:
         if dead is None or dead.si_pid in own:
             return
         try:
-            if os.getpgid(dead.si_pid) == dead.si_pid:
-                return  # the leader of its group: an app process, reaped when its pidfd is read
             os.waitid(os.P_PID, dead.si_pid, os.WEXITED | os.WNOHANG)
-        except (ProcessLookupError, ChildProcessError):
+        except ChildProcessError:
             return

@@ -222,6 +222,11 @@ class OwnedInstance:
         self._publisher.renew({})
 
     @property
+    def pid(self) -> int | None:
+        """The app's process id, None before it was forked."""
+        return self._process.pid if self._process is not None else None
+
+    @property
     def is_busy(self) -> bool:
         """Whether someone waits for an answer."""
         return bool(self.life.deadlines)

@@ -58,6 +58,11 @@ class Placement:
         """How many instances are owned."""
         return len(self.instances)
 
+    @property
+    def pids(self) -> set[int]:
+        """The process ids of all apps."""
+        return {owned.pid for owned in self.instances.values() if owned.pid is not None}
+
     def deliver(self, instance: InstanceId, entries: list[Entry]) -> None:
         """Hand inbox entries to the instance that they are for."""
         if (owned := self.instances.get(instance)) is not None:

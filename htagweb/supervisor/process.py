@@ -140,9 +140,12 @@ class AppProcess:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             self.log.debug("it left no process group behind")
-        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        try:
+            result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+            self._status = _describe(cast(os.waitid_result, result))
+        except ChildProcessError:
+            self._status = "an end that somebody else was told of"
         os.close(self._pidfd)
-        self._status = _describe(cast(os.waitid_result, result))
         # What it wrote before its end is in the socket still: the end is told when that is read.
         self.resume()
         loop.call_later(LINGER_S, self._close)

@@ -88,30 +88,40 @@ class Template:
 
     async def fork(self, instance: str) -> Child:
         """Fork an app process; LaunchError when that fails."""
-        token = self._next_token = self._next_token + 1
-        forked = self._forks[token] = asyncio.get_running_loop().create_future()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        output_read, output_write = os.pipe()
         try:
-            try:
-                socket.send_fds(
-                    self._socket, [encode_packet(Fork(instance, token))], [theirs.fileno(), output_write]
-                )
-                async with asyncio.timeout(FORK_TIMEOUT_S):
-                    pid, pidfd = await forked
-            except (OSError, TimeoutError) as exc:
-                self.stop()
-                raise LaunchError("the app's template process does not answer") from exc
-            finally:
-                theirs.close()
-                os.close(output_write)
-                del self._forks[token]
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            output_read, output_write = os.pipe()
+        except OSError as exc:
+            raise LaunchError(f"the app's process cannot be forked: {exc}") from exc
+        try:
+            pid, pidfd = await self._ask_for_fork(instance, [theirs.fileno(), output_write])
         except BaseException:
+            # Without its other end an app process that was forked all the same ends by itself.
             ours.close()
             os.close(output_read)
             raise
+        finally:
+            theirs.close()
+            os.close(output_write)
         ours.setblocking(False)
         return Child(pid, pidfd, Ends(ours, output_read))
+
+    async def _ask_for_fork(self, instance: str, fds: list[int]) -> tuple[int, int]:
+        token = self._next_token = self._next_token + 1
+        forked = self._forks[token] = asyncio.get_running_loop().create_future()
+        try:
+            socket.send_fds(self._socket, [encode_packet(Fork(instance, token))], fds)
+            async with asyncio.timeout(FORK_TIMEOUT_S):
+                return await forked
+        except (OSError, TimeoutError) as exc:
+            self.stop()
+            raise LaunchError("the app's template process does not answer") from exc
+        except asyncio.CancelledError:
+            if forked.done() and not forked.cancelled() and forked.exception() is None:
+                os.close(forked.result()[1])
+            raise
+        finally:
+            del self._forks[token]
 
     def _handle_packet(self) -> None:
         try:
@@ -188,7 +198,10 @@ class Templates:
         if template is None or not template.is_alive:
             if template is not None:
                 template.stop()
-            template = self._templates[app] = Template(app, self._app_dirs)
+            try:
+                template = self._templates[app] = Template(app, self._app_dirs)
+            except OSError as exc:
+                raise LaunchError(f"the app's template process cannot be started: {exc}") from exc
             logger.info("template of %s started, pid %d", app, template.pid)
         try:
             async with asyncio.timeout(IMPORT_TIMEOUT_S):

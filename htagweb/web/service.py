@@ -25,8 +25,8 @@ class Watcher(Protocol):
 
     owner: str
 
-    async def handle_owner(self, lives: bool) -> None:
-        """Take note whether the supervisor lives; called every 2 s."""
+    def note_owner(self, lives: bool) -> None:
+        """Take note whether the supervisor lives; called every 2 s, and must not wait."""
         ...
 
 
@@ -100,4 +100,4 @@ class WebService:
                 continue
             living = (await self.supervisors()).living
             for watcher in list(self.watchers):
-                await watcher.handle_owner(watcher.owner in living)
+                watcher.note_owner(watcher.owner in living)

@@ -76,6 +76,7 @@ class PageSocket:
         self._page = page
         self._interactions = 0
         self._waiting = False
+        self._owner_changed = asyncio.Event()
         self.is_ours = True
         """Not so for htagweb 1.0's clients: they get action objects alone, nothing of our own."""
 
@@ -87,9 +88,10 @@ class PageSocket:
                 self._service.broker.feeds.follow(self._instance, self._generation, after) as feed,
                 asyncio.TaskGroup() as tasks,
             ):
-                receiving = tasks.create_task(self._receive())
+                others = [tasks.create_task(self._receive()), tasks.create_task(self._tell_owner())]
                 await self._send_feed(feed)
-                receiving.cancel()
+                for task in others:
+                    task.cancel()
             await self._close(NORMAL)
         except* WebSocketDisconnect:
             logger.debug("%s: a page left", self._instance)
@@ -139,13 +141,16 @@ class PageSocket:
         async with asyncio.timeout(SEND_TIMEOUT_S):
             await self._websocket.send_text(text)
 
-    async def handle_owner(self, lives: bool) -> None:
-        """Tell the page when the supervisor that runs its app does not answer."""
+    def note_owner(self, lives: bool) -> None:
+        """Take note whether the supervisor that runs the app lives; the page is told of a change."""
         if lives == self._waiting:
-            try:
-                await self._tell_waiting(not lives)
-            except (WebSocketDisconnect, RuntimeError, TimeoutError) as exc:
-                logger.debug("%s: gone before it was told: %s", self._instance, exc)
+            self._owner_changed.set()
+
+    async def _tell_owner(self) -> None:
+        while True:
+            await self._owner_changed.wait()
+            self._owner_changed.clear()
+            await self._tell_waiting(not self._waiting)
 
     async def _tell_waiting(self, waiting: bool) -> None:
         self._waiting = waiting

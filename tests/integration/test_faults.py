@@ -59,6 +59,7 @@ async def test_a_killed_web_worker_loses_no_click_and_no_update_and_runs_none_tw
         victim.restart()
     await until(lambda: not page.waiting, "every click is answered")
     await until(lambda: any(">150<" in str(a) for a in page.actions), "the last update is here")
+    assert page.errors == []
     assert await ran(page) == [str(n) for n in range(1, clicks + 1)]
     assert page.gaps == []
     ticks = [int(n) for a in page.actions for n in re.findall(r'class="ticks"[^>]*>(\d+)<', str(a))]

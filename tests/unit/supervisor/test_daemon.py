@@ -16,21 +16,22 @@ class Dead(NamedTuple):
 
 
 class Children:
-    """The dead children of a process: ``waitid`` and ``getpgid`` over them."""
+    """The dead children of a process: ``waitid`` over them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *pids: int) -> None:
         self.dead = deque(pids)
-        self.leaders: set[int] = set()
+        self.gone = False
         self.living = True
         self.reaped: list[int] = []
         monkeypatch.setattr(os, "waitid", self.waitid)
-        monkeypatch.setattr(os, "getpgid", lambda pid: pid if pid in self.leaders else 1)
 
     def waitid(self, kind: int, pid: int, options: int) -> Dead | None:
         if options & os.WNOWAIT:
             if not self.dead and not self.living:
                 raise ChildProcessError
             return Dead(self.dead[0]) if self.dead else None
+        if self.gone:
+            raise ChildProcessError
         self.dead.remove(pid)
         self.reaped.append(pid)
         return Dead(pid)
@@ -49,25 +50,14 @@ def test_no_children_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert children.reaped == [11]
 
 
-def test_a_template_is_left_to_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_or_app_process_is_left_to_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     children = Children(monkeypatch, 99)
-    reap_strangers({99})
-    assert children.reaped == []
-
-
-def test_an_app_process_is_left_to_who_reads_its_pidfd(monkeypatch: pytest.MonkeyPatch) -> None:
-    children = Children(monkeypatch, 11)
-    children.leaders.add(11)
-    reap_strangers(set())
+    reap_strangers({98, 99})
     assert children.reaped == []
 
 
 def test_a_stranger_that_is_gone_meanwhile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     children = Children(monkeypatch, 11)
-
-    def gone(pid: int) -> int:
-        raise ProcessLookupError
-
-    monkeypatch.setattr(os, "getpgid", gone)
+    children.gone = True
     reap_strangers(set())
     assert children.reaped == []

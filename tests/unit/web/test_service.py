@@ -19,7 +19,7 @@ class Watcher:
         self.owner = owner
         self.told: list[bool] = []
 
-    async def handle_owner(self, lives: bool) -> None:
+    def note_owner(self, lives: bool) -> None:
         self.told.append(lives)
 
 

@@ -19,6 +19,7 @@ from htagweb_broker import (
 
 from htagweb.web import submitting
 from htagweb.web.sockets import BAD_HELLO, GONE, NORMAL, NOT_READY, TOO_LARGE
+from tests.support.fakes import turns
 from tests.support.waiting import until
 from tests.unit.web.harness import GENERATION, PAGE, Site, Socket
 
@@ -266,8 +267,14 @@ async def test_a_page_is_told_once_when_its_owner_does_not_answer_and_when_it_do
     site.own()
     socket = await ready(connect())
     (watcher,) = site.service.watchers
-    for lives in (True, False, False, True, True):
-        await watcher.handle_owner(lives)
+    watcher.note_owner(True)
+    watcher.note_owner(False)
+    await socket.hears(lambda extra: extra.get("waiting") is True)
+    watcher.note_owner(False)
+    watcher.note_owner(True)
+    await socket.hears(lambda extra: extra.get("waiting") is False)
+    watcher.note_owner(True)
+    await turns()
     assert [extra["waiting"] for extra in socket.extras if "waiting" in extra] == [True, False]
 
 
