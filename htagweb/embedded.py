@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
@@ -48,11 +48,11 @@ class Master:
     def of(cls, pid: int) -> Master:
         """Return the process with this pid; ProcessLookupError when there is none."""
         try:
-            text = Path(f"/proc/{pid}/stat").read_text()
+            text = Path(f"/proc/{pid}/stat").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             raise ProcessLookupError(f"no process {pid}") from None
-        # The command, in parentheses, may hold anything; field 22 is the 20th after it.
-        return cls(pid, int(text.rpartition(")")[2].split()[19]))
+        # The command, in parentheses, may hold any bytes; field 22 is the 20th after it.
+        return cls(pid, int(text.rpartition(b")")[2].split()[19]))
 
     @classmethod
     def of_this_server(cls) -> Master:
@@ -82,10 +82,15 @@ class Directory:
 
     def create(self) -> None:
         """Create it; StackError when someone else did."""
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        found = self.path.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        with suppress(FileExistsError):
+            self.path.mkdir(mode=0o700)
+        if not self.is_ours():
             raise StackError(f"{self.path} is not a directory of ours alone: remove it")
+
+    def is_ours(self) -> bool:
+        """Return whether it is a directory of this user alone: in ``/tmp`` anyone can make any name."""
+        found = self.path.lstat()
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
 
     @contextmanager
     def locked(self, name: str, *, wait: bool = True) -> Iterator[bool]:
@@ -197,8 +202,8 @@ def _remove_stale() -> None:
         if not (pid.isdigit() and started.isdigit()):
             continue
         master = Master(int(pid), int(started))
-        if not master.is_alive:
-            directory = Directory(master)
+        directory = Directory(master)
+        if directory.is_ours() and not master.is_alive:
             with directory.locked("guardian.lock", wait=False) as is_free:
                 if is_free:
                     directory.remove()

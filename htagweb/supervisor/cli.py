@@ -91,14 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings.load(**options)
         if not settings.redis_url:
             raise SettingError("no broker: give --redis-url or set HTAGWEB_REDIS_URL")
-        logs.configure(settings.log_format, settings.log_level)
-        raise_file_limit()
-        runner = asyncio.Runner(loop_factory=_loop_factory())
-        with runner:
-            return runner.run(_serve(settings, app_dirs, ready_fd))
+        supervisor = Supervisor(settings, app_dirs, SystemClock())
     except ValueError as exc:  # SettingError, or a URL or namespace that is none
         print(f"htagweb-supervisor: {exc}", file=sys.stderr)
         return ExitCode.USAGE
+    logs.configure(settings.log_format, settings.log_level)
+    raise_file_limit()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(supervisor, settings.max_apps, ready_fd))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -110,8 +110,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _serve(settings: Settings, app_dirs: Sequence[str], ready_fd: int | None) -> int:
-    supervisor = Supervisor(settings, app_dirs, SystemClock())
+async def _serve(supervisor: Supervisor, max_apps: int, ready_fd: int | None) -> int:
     loop = asyncio.get_running_loop()
     signals = 0
 
@@ -129,7 +128,7 @@ async def _serve(settings: Settings, app_dirs: Sequence[str], ready_fd: int | No
         loop.add_signal_handler(number, handle_signal, number.name)
 
     def handle_ready() -> None:
-        logger.info("supervisor %s is ready, room for %d apps", supervisor.id, settings.max_apps)
+        logger.info("supervisor %s is ready, room for %d apps", supervisor.id, max_apps)
         if ready_fd is not None:
             os.write(ready_fd, b"ready\n")
             os.close(ready_fd)

@@ -153,6 +153,7 @@ class Supervisor:
         """Reap what apps started and left behind: as subreaper, this process inherits it."""
         while True:
             await self._clock.sleep(REAP_S)
+            self._templates.reap()
             reap_strangers(self._templates.pids | self.placement.pids)
 
     # The end
@@ -181,7 +182,8 @@ class Supervisor:
     async def _leave(self) -> None:
         try:
             await self._broker.spawns.leave(self.id)
-            await self._broker.presence.forget(self.id)
+            # What it could not end, or claimed just now: nobody looks for the instances of who is forgotten.
+            await self.placement.take_over(self.id)
         except BrokerError as exc:
             logger.warning("left without a word to the broker: %s", exc)
 

@@ -93,7 +93,9 @@ class OwnedInstance:
         )
         self._process: AppProcess | None = None
         self._launching: asyncio.Task[None] | None = None
+        self._started = False
         self._unsent: list[Frame] = []
+        """Frames for an app that has not got its start yet."""
         self._requests: dict[str, str] = {}
         self._posts: dict[str, str] = {}
         self._pages: OrderedDict[str, int] = OrderedDict()
@@ -135,6 +137,7 @@ class OwnedInstance:
                 request=self._opened.request,
             )
         )
+        self._started = True
         for frame in self._unsent:
             self._process.send(frame)
         self._unsent.clear()
@@ -159,7 +162,7 @@ class OwnedInstance:
                 self._launching.cancel()
             self._apply(lives.ProcessGone())
         elif command is Command.ASK:
-            self._process.send(frames.End())
+            self._send(frames.End())
         elif command is Command.DUMP:
             limit = self.life.times.interaction_s
             self.log.error("no answer within %g s, its stack follows, then it is ended", limit)
@@ -212,7 +215,8 @@ class OwnedInstance:
         self._publisher.taken = taken
         for message in opens:
             if _same_app(message.launch, self._launch):
-                self._handle_open(message)
+                self._take_open(message)
+                self._send(frames.Render(message.request))
             else:
                 refusal = FailureReply("replaced", self._why_no_page("replaced"))
                 self._publisher.reply(message.request, message.worker, refusal)
@@ -268,7 +272,11 @@ class OwnedInstance:
             self.handle_entries(held[1:])
 
     def _handle_entry(self, entry: Entry) -> None:
-        self._publisher.taken = entry.id
+        self._handle_message(entry)
+        if not self.pending_opens:  # those stay in the inbox for the next generation, wherever that runs
+            self._publisher.taken = entry.id
+
+    def _handle_message(self, entry: Entry) -> None:
         try:
             message: InboxMessage = decode_inbox(entry.body)
         except MessageError as exc:
@@ -322,7 +330,7 @@ class OwnedInstance:
         self._publisher.answer(Answered(page, number, _NOTHING, scripts), worker)
 
     def _send(self, frame: Frame) -> None:
-        if self._process is None:
+        if self._process is None or not self._started:
             self._unsent.append(frame)
         else:
             self._process.send(frame)

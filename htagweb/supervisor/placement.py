@@ -138,9 +138,9 @@ class Placement:
         # Owned by this supervisor, but not among its instances: the answer to a claim got lost.
         if owner and owner != self._supervisor and not self._is_dead(owner):
             return
-        await self._own(instance, Claimed(generation, owner), [])
+        await self._own(instance, Claimed(generation, owner))
 
-    async def _own(self, instance: InstanceId, expected: Claimed, opens: list[Open]) -> None:
+    async def _own(self, instance: InstanceId, expected: Claimed) -> None:
         generation = _next_generation(expected.generation)
         session = await self._broker.sessions.read(instance.session)
         await self._broker.presence.note_owned(self._supervisor, instance)
@@ -153,7 +153,7 @@ class Placement:
         )
         if not isinstance(claim, Claim):
             return
-        opens = [*opens, *_opens_of(claim.entries)]
+        opens = _opens_of(claim.entries)
         if not opens:
             # Whoever asked is gone, or was answered: an instance nobody waits for is not started.
             await self._broker.ownership.release(instance, generation, 1, "never_connected", "")
@@ -180,11 +180,11 @@ class Placement:
             return
         try:
             if owned.pending_opens:
-                await self._own(owned.id, Claimed(owned.generation, ""), owned.pending_opens)
+                await self._own(owned.id, Claimed(owned.generation, ""))
             else:
                 await self._broker.presence.note_released(self._supervisor, owned.id)
         except BrokerError as exc:
-            # The worker that waits for the page asks again by itself.
+            # The request is in the inbox still, and the worker that waits asks for an owner again.
             owned.log.warning("not started anew: %s", exc)
 
     async def _tell_lost(self, owned: OwnedInstance) -> None:

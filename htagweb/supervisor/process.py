@@ -135,12 +135,10 @@ class AppProcess:
     def _handle_exit(self) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._pidfd)
-        # What the app started is in its process group. It is still unreaped, so the group's id is its own.
         try:
+            # What the app started is in its process group: while it is unreaped, the group's id is its own.
+            os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
             os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            self.log.debug("it left no process group behind")
-        try:
             result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
             self._status = _describe(cast(os.waitid_result, result))
         except ChildProcessError:

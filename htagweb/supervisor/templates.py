@@ -108,7 +108,8 @@ class Template:
 
     async def _ask_for_fork(self, instance: str, fds: list[int]) -> tuple[int, int]:
         token = self._next_token = self._next_token + 1
-        forked = self._forks[token] = asyncio.get_running_loop().create_future()
+        forked: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+        self._forks[token] = forked
         try:
             socket.send_fds(self._socket, [encode_packet(Fork(instance, token))], fds)
             async with asyncio.timeout(FORK_TIMEOUT_S):
@@ -174,6 +175,10 @@ class Template:
             if not waiting.done():
                 waiting.set_exception(LaunchError(why))
 
+    def reap(self) -> None:
+        """Reap the process if it died."""
+        self._process.poll()
+
     def stop(self) -> None:
         """End the template; the apps that it forked live on."""
         if self._process.poll() is None:
@@ -222,6 +227,11 @@ class Templates:
     def pids(self) -> set[int]:
         """The process ids of all templates."""
         return {template.pid for template in self._templates.values()}
+
+    def reap(self) -> None:
+        """Reap the templates that died."""
+        for template in self._templates.values():
+            template.reap()
 
     def stop(self) -> None:
         """End all templates."""

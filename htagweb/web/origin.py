@@ -16,4 +16,8 @@ def is_same_origin(connection: HTTPConnection) -> bool:
     origin = connection.headers.get("origin")
     if origin is None:
         return True
-    return urlsplit(origin).netloc.lower() == connection.headers.get("host", "").lower()
+    try:
+        host = urlsplit(origin).netloc
+    except ValueError:  # e.g. half an IPv6 address
+        return False
+    return host != "" and host.lower() == connection.headers.get("host", "").lower()

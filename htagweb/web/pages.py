@@ -16,7 +16,7 @@ CLIENT_VERSION = hashlib.sha256(CLIENT_JS.encode()).hexdigest()[:12]
 RETRY_S = 3
 SUPERVISOR_COMMAND = "htagweb-supervisor --redis-url $HTAGWEB_REDIS_URL"
 
-_HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
+_HEAD = re.compile(r"<head(\s[^>]*)?>", re.IGNORECASE)
 _NO_STORE = {"cache-control": "no-store"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from htagweb_broker import BrokerError
+from htagweb_broker import BrokerError, BrokerUnavailable
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -63,12 +63,22 @@ class SessionMiddleware:
             return await pages.broker_away()(scope, receive, send)
         scope["session"], scope[VISIT] = session, visit
 
+        has_started = False
+
         async def send_saved(message: Message) -> None:
+            nonlocal has_started
             if message["type"] == "http.response.start":
                 await self._save(connection, visit, session, message)
+                has_started = True
             await send(message)
 
-        await self._app(scope, receive, send_saved)
+        try:
+            await self._app(scope, receive, send_saved)
+        except BrokerUnavailable as exc:
+            if has_started or scope["type"] != "http":
+                raise
+            logger.warning("a session was not saved, the broker is away: %s", exc)
+            await pages.broker_away()(scope, receive, send)
 
     async def _load(self, connection: HTTPConnection) -> tuple[Visit, SessionDict]:
         signer = await self._service.signer()

@@ -76,6 +76,7 @@ class PageSocket:
         self._page = page
         self._interactions = 0
         self._waiting = False
+        self._owner_lives = True
         self._owner_changed = asyncio.Event()
         self.is_ours = True
         """Not so for htagweb 1.0's clients: they get action objects alone, nothing of our own."""
@@ -143,6 +144,7 @@ class PageSocket:
 
     def note_owner(self, lives: bool) -> None:
         """Take note whether the supervisor that runs the app lives; the page is told of a change."""
+        self._owner_lives = lives
         if lives == self._waiting:
             self._owner_changed.set()
 
@@ -150,7 +152,7 @@ class PageSocket:
         while True:
             await self._owner_changed.wait()
             self._owner_changed.clear()
-            await self._tell_waiting(not self._waiting)
+            await self._tell_waiting(not self._owner_lives)
 
     async def _tell_waiting(self, waiting: bool) -> None:
         self._waiting = waiting
@@ -162,7 +164,7 @@ class PageSocket:
     async def _receive(self) -> None:
         limit = self._service.settings.max_message_bytes
         while True:
-            text = await self._websocket.receive_text()
+            text = await self._receive_text()
             if len(text) > limit or len(text.encode()) > limit:
                 logger.warning("%s: a message over the limit of %d bytes", self._instance, limit)
                 await self._close(TOO_LARGE)
@@ -173,6 +175,12 @@ class PageSocket:
                 logger.warning("%s: a message was refused: %s", self._instance, exc)
                 number = wire.number_in(text)
                 await self._send(wire.refusal(f"The message was refused: {exc}", self._page, number))
+
+    async def _receive_text(self) -> str:
+        received = await self._websocket.receive()
+        if received["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(received.get("code", NORMAL))
+        return received.get("text") or ""  # a binary message is none of the wire: refused as any other
 
     async def _handle_message(self, message: wire.FromPage) -> None:
         extra = message.htagweb or wire.Extra()

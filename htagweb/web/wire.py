@@ -15,9 +15,9 @@ from starlette.datastructures import QueryParams
 
 from htagweb.web.pages import END_TEXTS, RETURNS_BY_ITSELF
 
-Page = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+Page = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}\Z")]
 Number = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
-Generation = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,18}-[0-9a-f]{8}$")]
+Generation = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,18}-[0-9a-f]{8}\Z")]
 
 
 class WireError(Exception):

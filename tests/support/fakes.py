@@ -377,6 +377,9 @@ class FakeTemplates:
     def pids(self) -> set[int]:
         return set()
 
+    def reap(self) -> None:
+        """Nothing ever dies here."""
+
     def stop(self) -> None:
         self.stopped = True
 

@@ -239,3 +239,16 @@ async def test_leaving_without_a_broker_is_logged(running: Running, caplog: pyte
     assert task.done()
     assert task.exception() is None
     assert "left without a word to the broker" in caplog.text
+
+
+async def test_what_a_leaving_supervisor_still_owns_is_given_up_before_it_is_forgotten(
+    running: Running,
+) -> None:
+    it, _ = running
+    me = it.supervisor.id
+    it.broker.owned[me] = {INSTANCE}
+    it.broker.records[INSTANCE] = Record(GENERATION, me, 3, None)
+    it.supervisor.stop()
+    await turns()
+    assert it.broker.records[INSTANCE] == Record(GENERATION, "", 4, "lost")
+    assert it.broker.of("forget") == [(me,)]
