@@ -75,22 +75,7 @@ class Story(Tag.div):
 
     async def tell(self):
         self.text.clear()
-        for word in [
-            "Once",
-            "upon",
-            "a",
-            "time",
-            "there",
-            "was",
-            "a",
-            "page",
-            "that",
-            "never",
-            "had",
-            "to",
-            "be",
-            "reloaded.",
-        ]:
+        for word in STORY.split():
             self.text <= word + " "
             yield
             await asyncio.sleep(0.1)
@@ -120,7 +105,7 @@ class Other(Tag.div):
 
     def init(self):
         self <= Tag.p(f"This is process {os.getpid()}. Notes in the session: ")
-        self <= Tag.pre(str(self.session.get("examples.main.App", {}).get("notes", [])), _class="seen")
+        self <= Tag.pre(str(self.session.get(f"{__name__}.App", {}).get("notes", [])), _class="seen")
         self <= Tag.a("back", _href="/")
 
 

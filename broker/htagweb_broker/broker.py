@@ -37,9 +37,9 @@ class WebBroker:
         self.presence = Presence(self._client, self._keys)
         self.spawns = Spawns(self._client, self._keys)
 
-    async def secret(self) -> str:
-        """Return the secret that all web workers share."""
-        return await shared_secret(self._client, self._keys)
+    async def secret(self, mine: str = "") -> str:
+        """Return the secret that all web workers share; ``mine`` is what it was before, "" for nothing."""
+        return await shared_secret(self._client, self._keys, mine)
 
     async def ping(self) -> None:
         """Ask the server for a sign of life; BrokerError when there is none."""

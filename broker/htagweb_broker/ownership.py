@@ -94,7 +94,7 @@ class Ownership:
         described = [text for item in (facts or {}).items() for text in item]
         kept = await _renew(
             self._caller,
-            (keys.instance(instance), keys.outbox(instance), keys.inbox(instance)),
+            (keys.instance(instance), keys.outbox(instance)),
             generation,
             limits.INSTANCE_TTL_MS,
             *described,

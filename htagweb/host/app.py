@@ -51,8 +51,10 @@ from htagweb.host.process import (
 from htagweb.host.telling import describe, failure_page, one_line, printable, tell_operator
 
 MAX_ACTION_BYTES = 16 * 1024 * 1024
-MAX_CHANGES_BYTES = 8 * 1024 * 1024
-MAX_PAGE_BYTES = 32 * 1024 * 1024
+MAX_CHANGES_BYTES = 1024 * 1024
+"""At most what the broker takes at once (``SESSION_MAX_WRITE_BYTES``): a test compares them."""
+MAX_PAGE_BYTES = 15 * 1024 * 1024
+"""Below what the broker takes (``MAX_OUTBOX_BYTES``), with room for the message around it."""
 MAX_WAITING_UPDATES = 1000
 MAX_TRACEBACK_CHARS = 64 * 1024
 UPDATE_TIMEOUT_S = 30.0

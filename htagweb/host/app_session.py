@@ -14,6 +14,11 @@ _UNSAVABLE = (TypeError, ValueError, RecursionError)
 """What ``to_json`` raises for a value: not JSON, text that UTF-8 cannot hold, a list in itself."""
 
 
+MAX_KEYS = 1000
+"""What the broker takes (``SESSION_MAX_FIELDS``): a test compares them."""
+_json = msgspec.json.Encoder().encode
+
+
 class Taken(NamedTuple):
     """What one frame carries of the session, and one message for each key that could not be saved."""
 
@@ -44,7 +49,12 @@ class AppSession(SessionDict):
         except _UNSAVABLE:
             problems = self._restore_unsavable()
             changes = self.take_changes()
-        sizes = {key: len(text) for key, text in changes.items() if text is not None}
+        # New keys past the limit first: without them what is left may be small enough.
+        for key in [key for key in changes if key not in before][: max(0, len(self) - MAX_KEYS)]:
+            problems.append(f"session[{key!r}] is one key too many, a session holds {MAX_KEYS}")
+            del changes[key]
+            self._restore(key, None)
+        sizes = {key: len(_json(key)) + len(text) for key, text in changes.items() if text is not None}
         while sum(sizes.values()) > max_bytes:
             key = max(sizes, key=sizes.__getitem__)
             problems.append(f"session[{key!r}] of {sizes.pop(key)} bytes is over the limit of {max_bytes}")

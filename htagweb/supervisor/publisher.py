@@ -14,6 +14,7 @@ from htagweb_broker import (
     BrokerRefused,
     Clock,
     EndReason,
+    FailureReply,
     InstanceId,
     MessageError,
     NotOwner,
@@ -152,15 +153,22 @@ class Publisher:
         """Answer a web worker's open request."""
         self.save(changes)
 
-        async def job() -> None:
+        async def send(message: Reply) -> None:
             await self._broker.replies.reply(
                 self._instance,
                 self._generation,
                 request=request,
                 worker=worker,
-                reply=reply,
+                reply=message,
                 taken=self.taken,
             )
+
+        async def job() -> None:
+            try:
+                await send(reply)
+            except MessageError as exc:
+                self._log.error("a page was not sent: %s", exc)
+                await send(FailureReply("refused", f"its page cannot be sent: {exc}"))
 
         self._add(job)
 

@@ -77,7 +77,7 @@ class _Opening:
             message = Open(self._request, self._service.worker, self._launch)
             opened = await self._broker.inbox.open(self._instance, message)
             if opened is None:
-                return pages.too_late()
+                return pages.too_busy()
             if (refusal := await self._find_owner(opened.generation, opened.owner)) is not None:
                 return refusal
             waited_s = 0.0

@@ -98,6 +98,11 @@ def too_late() -> Response:
     return problem(504, "The app did not answer", "Its page did not come in time.", retry=True)
 
 
+def too_busy() -> Response:
+    """Say that the app has more to do already than is kept for it."""
+    return problem(503, "The app is busy", "Too many requests wait for it.", retry=True)
+
+
 def not_started(reason: EndReason, error: str, detail: str) -> Response:
     """Say why the app could not be started."""
     if reason in ("drained", "lost", "never_connected", "replaced"):

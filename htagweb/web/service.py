@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 PRESENCE_FRESH_S = 1.0
 WATCH_S = 2.0
+SECRET_S = 5.0
 
 
 class Watcher(Protocol):
@@ -40,6 +41,8 @@ class WebService:
         self.watchers: set[Watcher] = set()
         self._broker: WebBroker | None = None
         self._signer: Signer | None = None
+        self._secret = ""
+        self._absence = Absence(logger, "a web worker", clock)
         self._supervisors: tuple[float, Supervisors] | None = None
 
     @property
@@ -62,6 +65,8 @@ class WebService:
                 tasks.create_task(self._keep(broker.replies.run)),
                 tasks.create_task(self._keep(self._watch_owners)),
             ]
+            if not settings.secret:
+                background.append(tasks.create_task(self._keep(self._keep_secret)))
             try:
                 yield
             finally:
@@ -72,19 +77,28 @@ class WebService:
 
     async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:
         """Run a background loop until cancelled; requests of this worker survive its errors."""
-        absence = Absence(logger, "a web worker", self.clock)
         while True:
             try:
                 await run()
             except BrokerError as exc:
-                absence.begins(exc)
+                self._absence.begins(exc)
             await self.clock.sleep(PRESENCE_FRESH_S)
 
     async def signer(self) -> Signer:
         """Return what signs cookies; BrokerError when its secret cannot be had from the broker."""
         if self._signer is None:
-            self._signer = Signer(self.settings.secret or await self.broker.secret())
+            self._secret = self.settings.secret or await self.broker.secret()
+            self._signer = Signer(self._secret)
         return self._signer
+
+    async def _keep_secret(self) -> None:
+        """Agree with the other workers again after the server lost its data, or cookies would be forged."""
+        while True:
+            await self.clock.sleep(SECRET_S)
+            secret = await self.broker.secret(self._secret)
+            self._absence.ends()
+            if secret != self._secret:
+                self._secret, self._signer = secret, Signer(secret)
 
     async def supervisors(self) -> Supervisors:
         """Return who lives, at most a second old."""
@@ -99,5 +113,6 @@ class WebService:
             if not self.watchers:
                 continue
             living = (await self.supervisors()).living
+            self._absence.ends()
             for watcher in list(self.watchers):
                 watcher.note_owner(watcher.owner in living)

@@ -77,7 +77,7 @@ class Submission:
         except BrokerError as exc:
             logger.error("%s: an interaction was given up: %s", instance, exc)
             return wire.refusal(
-                "The server could not take this click. Please try again.", self.page, self.number
+                "The server did not answer: this click may not have been carried out.", self.page, self.number
             )
         match result:
             case "ok":

@@ -265,3 +265,22 @@ async def test_without_a_broker_the_page_says_so(stack: Stack, new_page: NewPage
         return False
 
     await until(is_back, "the page is served again", 20)
+
+
+async def test_web_workers_agree_on_a_secret_again_after_the_server_lost_its_data(
+    stack: Stack, new_page: NewPage
+) -> None:
+    first = stack.workers[0]
+    page = new_page(first.base)
+    await page.open()
+    stack.server.command("FLUSHALL")
+    second = stack.add_worker()
+    page.base = second.base
+
+    async def knows_the_cookie() -> bool:
+        before = page.cookie
+        await page.http.get(second.base + "/session?seen=1")
+        await page.http.get(first.base + "/session?seen=1")
+        return page.cookie == before
+
+    await until(knows_the_cookie, "both workers take the same cookie", 20)

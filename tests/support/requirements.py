@@ -12,7 +12,7 @@ import pytest
 
 def missing(what: str) -> NoReturn:
     """Skip the test because something is missing; fail in its place with CI=true."""
-    reason = f"{what} is missing: run 'make setup'"
+    reason = f"{what} is missing: run 'make test'"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -12,7 +12,7 @@ PERMANENT_KEYS = {"htagweb:secret", "htagweb:spawn"}
 
 
 class WebWorker:
-    """One uvicorn process that serves ``tests/apps/site.py``, on a port that outlives it."""
+    """One uvicorn process that serves ``tests/apps/site_for_tests.py``, on a port that outlives it."""
 
     def __init__(self, stack: Stack, number: int) -> None:
         self._stack = stack

@@ -1,5 +1,5 @@
 -- Keep an owned instance from expiring, and note facts about it.
--- KEYS: instance hash, outbox stream, inbox stream
+-- KEYS: instance hash, outbox stream
 -- ARGV: generation, TTL ms, then field, value, … to set (may be none)
 -- Returns 1, or 0 when the instance has another generation or no owner
 local now = redis.call('HMGET', KEYS[1], 'generation', 'owner')

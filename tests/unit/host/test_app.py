@@ -310,7 +310,7 @@ async def test_a_session_value_over_the_limit_is_an_error_and_put_back(launch: L
     supervisor = launch(max_changes_bytes=100)
     app = await supervisor.start()
     answer = await supervisor.ask(app, "write", "big", "x" * 200)
-    assert of(answer.scripts) == {"err": "session['big'] of 202 bytes is over the limit of 100"}
+    assert of(answer.scripts) == {"err": "session['big'] of 207 bytes is over the limit of 100"}
     assert changes(answer) == {}
     assert "big" not in app.session
 

@@ -165,7 +165,7 @@ async def test_a_supervisor_that_leaves_while_the_page_waits_is_told(site: Site)
 
 async def test_a_full_inbox_is_told(site: Site) -> None:
     site.broker.inbox_full = True
-    assert (await site.get()).status_code == 504
+    assert (await site.get()).status_code == 503
 
 
 async def test_a_page_that_does_not_come_in_time_is_told(site: Site) -> None:
