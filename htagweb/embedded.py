@@ -203,10 +203,11 @@ def _remove_stale() -> None:
             continue
         master = Master(int(pid), int(started))
         directory = Directory(master)
-        if directory.is_ours() and not master.is_alive:
-            with directory.locked("guardian.lock", wait=False) as is_free:
-                if is_free:
-                    directory.remove()
+        with suppress(FileNotFoundError):  # its own guardian removes it just now
+            if directory.is_ours() and not master.is_alive:
+                with directory.locked("guardian.lock", wait=False) as is_free:
+                    if is_free:
+                        directory.remove()
 
 
 @contextmanager

@@ -177,7 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             Guardian(master, options.server, options.app_dir).run(tell_ready)
         except RuntimeError as exc:
-            ready.write(str(exc).encode())
+            print(f"htagweb: the private stack ends: {exc}", file=sys.stderr)
+            if not ready.closed:
+                ready.write(str(exc).encode())
             return 1
     return 0
 

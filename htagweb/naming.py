@@ -13,6 +13,11 @@ from htagweb.host.engines import htag1
 _NAME = re.compile(r"[^\W\d]\w*(-\w+)*(\.[^\W\d]\w*(-\w+)*)+")
 
 
+def is_app_name(text: str) -> bool:
+    """Return whether the text has the form of an app's name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def app_name(obj: object) -> str:
     """Return the app's name for a class, a module with an ``App``, ``"module.Class"`` or ``"module:Class"``.
 
@@ -20,7 +25,7 @@ def app_name(obj: object) -> str:
     """
     if isinstance(obj, str):
         name = obj.replace(":", ".", 1)
-        if not _NAME.fullmatch(name):
+        if not is_app_name(name):
             raise ValueError(f"expected 'module.Class' or 'module:Class', got {obj!r}")
         return name
     if isinstance(obj, ModuleType):

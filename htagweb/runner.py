@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 import uvicorn
 from htagweb_broker import Launch, SystemClock
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
@@ -20,7 +21,7 @@ from starlette.websockets import WebSocket
 import htagweb.host
 from htagweb import embedded
 from htagweb.host.engines import htag1
-from htagweb.naming import app_name
+from htagweb.naming import app_name, is_app_name
 from htagweb.settings import Settings
 from htagweb.web import pages
 from htagweb.web.opening import open_page
@@ -134,10 +135,10 @@ class Runner(Starlette):
         return pages.client_script()
 
     async def _serve_post(self, request: Request) -> Response:
-        return await serve_post(self._service, request, request.path_params["app"])
+        return await serve_post(self._service, request, _app_in(request))
 
     async def _serve_socket(self, websocket: WebSocket) -> None:
-        await serve_socket(self._service, websocket, websocket.path_params["app"])
+        await serve_socket(self._service, websocket, _app_in(websocket))
 
 
 AppServer = Runner
@@ -153,6 +154,14 @@ async def _lifespan(runner: Runner) -> AsyncIterator[None]:
         redis_url = await asyncio.to_thread(embedded.ensure_stack)
     async with service.running(redis_url):
         yield
+
+
+def _app_in(connection: HTTPConnection) -> str:
+    """Return the app that an address names; what is no name is not found, and gets into no log."""
+    name: str = connection.path_params["app"]
+    if not is_app_name(name):
+        raise HTTPException(404)
+    return name
 
 
 def _seconds(name: str, value: float) -> float:

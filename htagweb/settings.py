@@ -15,8 +15,8 @@ class SettingError(ValueError):
     """Raised when a setting is not what it should be; the message says which and what is expected."""
 
 
-def _setting(default: Any, help_text: str, least: float | None = None) -> Any:
-    return field(default=default, metadata={"help": help_text, "least": least})
+def _setting(default: Any, help_text: str, least: float | None = None, most: float | None = None) -> Any:
+    return field(default=default, metadata={"help": help_text, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,9 @@ class Settings:
     )
     secret: str = _setting("", "signs the session cookie; none: one is made and kept in the broker")
     session_ttl_s: int = _setting(limits.SESSION_TTL_S, "how long a session lives after its last use", 60)
-    max_message_bytes: int = _setting(MAX_INBOX_BYTES, "largest message that a page may send", 1024)
+    max_message_bytes: int = _setting(
+        MAX_INBOX_BYTES, "largest message that a page may send", 1024, limits.INBOX_MAX_BYTES // 2
+    )
     open_timeout_s: float = _setting(30.0, "longest wait for a page beyond the app's own time to start", 1)
     name: str = _setting("", "the supervisor's name in logs and listings; none: the host's name")
     max_apps: int = _setting(1000, "most app processes of one supervisor", 1)
@@ -84,6 +86,9 @@ def _check(item: Field[Any], value: Any) -> None:
     least = item.metadata["least"]
     if least is not None and not value >= least:
         raise SettingError(f"{item.name} ({variable(item.name)}) must be at least {least}, not {value!r}")
+    most = item.metadata["most"]
+    if most is not None and not value <= most:
+        raise SettingError(f"{item.name} ({variable(item.name)}) must be at most {most}, not {value!r}")
     choices = getattr(type_of(item.name), "__args__", None)
     if choices and value not in choices:
         raise SettingError(

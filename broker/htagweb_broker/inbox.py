@@ -62,5 +62,6 @@ class Inbox:
             limits.INBOX_MAX_ENTRIES,
             limits.INBOX_TTL_MS,
             self._session_ttl_ms,
+            limits.INBOX_MAX_BYTES,
         )
         return cast(Submitted, answer.decode())

@@ -9,12 +9,16 @@ SESSION_TTL_S = 14 * 24 * 3600
 """Default life of a session after its last use."""
 SESSION_MAX_FIELDS = 1000
 SESSION_MAX_WRITE_BYTES = 1024 * 1024
+SESSION_MAX_BYTES = 4 * 1024 * 1024
+"""All of a session together: every request reads it."""
 
 INSTANCE_TTL_MS = DAY_MS
 INSTANCE_RENEW_S = 6 * 3600.0
 """How often a supervisor renews what it owns."""
 INBOX_TTL_MS = HOUR_MS
 INBOX_MAX_ENTRIES = 256
+INBOX_MAX_BYTES = 16 * 1024 * 1024
+"""So many messages of the size of a new one may wait: large ones are refused earlier."""
 OUTBOX_MAX_ENTRIES = 256
 OUTBOX_KEEP_BYTES = 4 * 1024 * 1024
 REPLY_TTL_MS = MINUTE_MS

@@ -10,7 +10,7 @@ from htagweb_broker import limits
 from htagweb_broker.connection import Caller, Client
 from htagweb_broker.errors import FeedBroken, MessageError, NotOwner
 from htagweb_broker.keys import InstanceId, Keys
-from htagweb_broker.messages import Action, decode_action, encode
+from htagweb_broker.messages import Action, Answered, decode_action, encode
 from htagweb_broker.scripts import Script
 
 _emit = Script("emit")
@@ -120,6 +120,15 @@ class OutboxReader:
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
+
+    async def find_answer(self, instance: InstanceId, page: str, number: int) -> Emission | None:
+        """Return the answer to an interaction, if it is still kept."""
+        raw = await self._client.call("XRANGE", self._keys.outbox(instance), "-", "+")
+        for emission in map(_parse_entry, raw):
+            action = emission.action
+            if isinstance(action, Answered) and (action.page, action.number) == (page, number):
+                return emission
+        return None
 
     async def read_after(self, instance: InstanceId, generation: str, number: int) -> list[Emission]:
         """Return the actions after ``number``, without a gap.

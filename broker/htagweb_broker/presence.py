@@ -41,15 +41,16 @@ class Supervisors:
 
 
 def _parse_beat(raw: list[bytes]) -> Beat:
+    # Another version may say less: what it leaves out, it does not have.
     fields = {k.decode(): v.decode() for k, v in zip(raw[::2], raw[1::2], strict=True)}
     return Beat(
-        name=fields["name"],
-        host=fields["host"],
-        pid=int(fields["pid"]),
-        version=fields["version"],
-        capacity=int(fields["capacity"]),
-        load=int(fields["load"]),
-        draining=fields["draining"] == "1",
+        name=fields.get("name", ""),
+        host=fields.get("host", ""),
+        pid=int(fields.get("pid", 0)),
+        version=fields.get("version", ""),
+        capacity=int(fields.get("capacity", 0)),
+        load=int(fields.get("load", 0)),
+        draining=fields.get("draining") == "1",
     )
 
 

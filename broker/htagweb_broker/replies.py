@@ -64,7 +64,7 @@ class ReplyReader:
         self._caller = caller
         self._keys = keys
         self._channels = channels
-        self._hints: dict[str, asyncio.Event] = {}
+        self._hints: dict[str, set[asyncio.Event]] = {}
 
     async def run(self) -> None:
         """Listen to the worker's channel until cancelled."""
@@ -74,17 +74,21 @@ class ReplyReader:
                 # After a gap any reply may be there: everybody looks.
                 hinted = list(self._hints) if message is GAP else [message.decode()]
                 for request in hinted:
-                    if (event := self._hints.get(request)) is not None:
+                    for event in self._hints.get(request, ()):
                         event.set()
 
     @contextmanager
     def expect(self, request: str) -> Iterator[asyncio.Event]:
         """Give an event that is set when it is worth reading the reply."""
-        event = self._hints[request] = asyncio.Event()
+        event = asyncio.Event()
+        events = self._hints.setdefault(request, set())
+        events.add(event)
         try:
             yield event
         finally:
-            del self._hints[request]
+            events.discard(event)
+            if not events:
+                del self._hints[request]
 
     async def read(self, session: str, request: str) -> Replied | None:
         """Return the reply, or None when it is not there yet."""

@@ -68,12 +68,14 @@ class Sessions:
             version,
             self._ttl_ms,
             limits.SESSION_MAX_FIELDS,
+            limits.SESSION_MAX_BYTES,
             len(sets) // 2,
             *sets,
             *deletes,
         )
         if answer is None:
-            raise MessageError(f"a session holds at most {limits.SESSION_MAX_FIELDS} keys")
+            most = f"{limits.SESSION_MAX_FIELDS} keys and {limits.SESSION_MAX_BYTES} bytes"
+            raise MessageError(f"a session holds at most {most}")
         return answer[0].decode(), version
 
     async def delete(self, session: str) -> None:

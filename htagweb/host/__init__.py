@@ -2,3 +2,6 @@
 
 inside_template = False
 """True in a template and the app processes it forks: a script's ``Runner(App).run()`` does nothing there."""
+
+SECRET_VARIABLES = ("HTAGWEB_REDIS_URL", "HTAGWEB_SECRET")
+"""Environment variables that no template and no app process gets."""

@@ -174,7 +174,7 @@ class Fork(Frame, tag="fork", frozen=True):
     """Supervisor to template: fork an app process. Two descriptors: its socket, its output pipe."""
 
     instance: str
-    """For logs and the process title: which instance the process will be."""
+    """Which instance the process will be, for whoever watches the packets."""
     token: int
     """Returned with ``Forked``, to tell concurrent forks apart."""
 

@@ -52,7 +52,6 @@ from htagweb.host.frames import (
 from htagweb.host.telling import one_line, printable, tell_operator
 
 REPARENT_TIMEOUT_S = 5.0
-SECRET_VARIABLES = ("HTAGWEB_REDIS_URL", "HTAGWEB_SECRET")
 _FORK_DESCRIPTORS = 2
 
 
@@ -82,7 +81,7 @@ def parse(arguments: list[str]) -> Options:
 
 def import_app(name: str, app_dirs: tuple[str, ...]) -> None:
     """Import the app as its script would be; AppImportError when it cannot be had."""
-    for variable in SECRET_VARIABLES:
+    for variable in htagweb.host.SECRET_VARIABLES:
         os.environ.pop(variable, None)
     htagweb.host.inside_template = True
     sys.path[:0] = app_dirs

@@ -109,32 +109,43 @@ class Supervisor:
         A failed beat is not fatal: ownership is only lost when another
         supervisor takes it over, and then the next emission is refused.
         """
+        last = self._clock.now()
         while True:
             await self._clock.sleep(limits.BEAT_INTERVAL_S)
             try:
                 await self._beat()
+                if self._clock.now() - last > limits.BEAT_TTL_MS / 1000:
+                    self._assert_all()
+                last = self._clock.now()
                 self._good_beats += 1
                 self._absence.ends()
                 await self._look_after_the_dead()
             except BrokerError as exc:
                 self._good_beats = 0
                 self._absence.begins(exc)
+            except Exception:
+                logger.exception("an unexpected error, heartbeats and apps go on")
 
-    def _is_dead(self, supervisor: str) -> bool:
-        return supervisor in self._dead
+    def _assert_all(self) -> None:
+        """Write to every record: while this supervisor was away, another may have ended its apps."""
+        for instance in list(self.placement.instances.values()):
+            instance.renew()
+
+    async def _is_dead(self, supervisor: str) -> bool:
+        return self._good_beats >= SETTLE_BEATS and not await self._broker.presence.lives(supervisor)
 
     async def _look_after_the_dead(self) -> None:
         if self._good_beats < SETTLE_BEATS:
             return
-        self._dead = (await self._broker.presence.supervisors()).dead
-        for dead in self._dead:
+        before, self._dead = self._dead, (await self._broker.presence.supervisors()).dead
+        await self.placement.take_abandoned()
+        # Two looks in a row: who was only late has beaten again meanwhile.
+        for dead in before & self._dead:
+            await self._broker.spawns.leave(dead)
             count = await self.placement.take_over(dead)
             logger.warning(
                 "supervisor %s is dead, %d of its apps were ended; their pages come back", dead, count
             )
-        await self.placement.take_abandoned()
-        for dead in self._dead:
-            await self._broker.spawns.leave(dead)
 
     # Timers
 
@@ -146,8 +157,7 @@ class Supervisor:
     async def _keep_renewing(self) -> None:
         while True:
             await self._clock.sleep(limits.INSTANCE_RENEW_S)
-            for instance in list(self.placement.instances.values()):
-                instance.renew()
+            self._assert_all()
 
     async def _keep_reaping(self) -> None:
         """Reap what apps started and left behind: as subreaper, this process inherits it."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,13 +39,12 @@ from htagweb.supervisor import life as lives
 from htagweb.supervisor.life import Command, Life, Phase, Times
 from htagweb.supervisor.process import DUMP_SIGNAL, AppProcess
 from htagweb.supervisor.publisher import Publisher
+from htagweb.supervisor.taken import TakenNumbers
 from htagweb.supervisor.templates import LaunchError, Templates
 
 logger = logging.getLogger(__name__)
 output_logger = logging.getLogger("htagweb.app")
 
-MAX_PAGES = 256
-"""Pages whose last number is remembered; a page is forgotten when so many others were used since."""
 _NOTHING = msgspec.Raw(b"{}")
 _encode = msgspec.json.Encoder().encode
 
@@ -98,7 +96,7 @@ class OwnedInstance:
         """Frames for an app that has not got its start yet."""
         self._requests: dict[str, str] = {}
         self._posts: dict[str, str] = {}
-        self._pages: OrderedDict[str, int] = OrderedDict()
+        self._taken = TakenNumbers()
         self._held: list[Entry] | None = None
 
     def _times(self) -> Times:
@@ -127,15 +125,9 @@ class OwnedInstance:
             return self._fail_start(str(exc), exc.detail)
         self._process = AppProcess(child.pid, child.pidfd, self, self.log)
         await self._process.attach(child.ends)
+        session = {key: msgspec.Raw(value) for key, value in self._session.values.items()}
         self._process.send(
-            frames.Start(
-                app=self.id.app,
-                args=launch.args,
-                kargs=launch.kargs,
-                session={key: msgspec.Raw(value) for key, value in self._session.values.items()},
-                debug=launch.debug,
-                request=self._opened.request,
-            )
+            frames.Start(self.id.app, launch.args, launch.kargs, session, launch.debug, self._opened.request)
         )
         self._started = True
         for frame in self._unsent:
@@ -287,7 +279,10 @@ class OwnedInstance:
                 return self._handle_open(message)
             case Connect(generation) if generation == self.generation:
                 self._apply(lives.Connected())
-            case Interact(generation) if generation == self.generation and self._is_new(message):
+            # Not while ending (its page is told that), and not twice.
+            case Interact(generation) if (
+                generation == self.generation and not self.life.is_ending and self._taken.is_new(message)
+            ):
                 return self._handle_interaction(message)
         self._publisher.settle(entry.id)
 
@@ -307,15 +302,8 @@ class OwnedInstance:
         self._requests[message.request] = message.worker
         self._apply(lives.Taken(_open_work(message.request)))
 
-    def _is_new(self, message: Interact) -> bool:
-        """Return whether to take it: not while ending (the page is told that), and not twice."""
-        return not self.life.is_ending and message.number > self._pages.get(message.page, 0)
-
     def _handle_interaction(self, message: Interact) -> None:
-        self._pages[message.page] = message.number
-        self._pages.move_to_end(message.page)
-        if len(self._pages) > MAX_PAGES:
-            self._pages.popitem(last=False)
+        self._taken.take(message)
         self._apply(lives.Connected())
         if len(self.life.deadlines) >= self._services.max_in_flight:
             text = f"Too many interactions wait for an answer (the limit is {self._services.max_in_flight})."

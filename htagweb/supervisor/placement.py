@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from htagweb_broker import (
     Absence,
@@ -39,7 +39,7 @@ class Placement:
         supervisor: str,
         facts: dict[str, str],
         max_apps: int,
-        is_dead: Callable[[str], bool],
+        is_dead: Callable[[str], Awaitable[bool]],
     ) -> None:
         """``facts`` are noted in every claim; ``is_dead`` knows which supervisors can be taken over."""
         self._services = services
@@ -129,14 +129,15 @@ class Placement:
     # Claims
 
     async def _claim(self, instance: InstanceId, expected_generation: str) -> None:
-        if instance in self.instances:
-            return  # its inbox is read already
+        if (owned := self.instances.get(instance)) is not None:
+            owned.renew()  # its inbox is read already; if it is not ours any more, this tells
+            return
         record = await self._broker.ownership.read(instance)
         generation, owner = (record.generation, record.owner) if record else ("", "")
         if generation != expected_generation:
             return  # someone served the request already
         # Owned by this supervisor, but not among its instances: the answer to a claim got lost.
-        if owner and owner != self._supervisor and not self._is_dead(owner):
+        if owner and owner != self._supervisor and not await self._is_dead(owner):
             return
         await self._own(instance, Claimed(generation, owner))
 

@@ -7,7 +7,9 @@ import logging
 import os
 import signal
 import socket
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -16,6 +18,9 @@ from htagweb.host.frames import Frame, FrameError, FrameSplitter, FromApp, decod
 DUMP_SIGNAL = signal.SIGUSR1
 Log = logging.LoggerAdapter[logging.Logger]
 MAX_LINE_BYTES = 8192
+LINES_AT_ONCE = 100
+LINES_PAUSE_S = 0.02
+"""5000 lines a second of one app are logged; past that the app waits in its ``print``."""
 LINGER_S = 0.5
 """After the process's end, the longest wait for the ends of its socket and output."""
 
@@ -70,19 +75,39 @@ class _Lines(asyncio.Protocol):
     def __init__(self, take: Callable[[str], None]) -> None:
         self._take = take
         self._rest = b""
+        self._lines: deque[bytes] = deque()
+        self._transport: asyncio.ReadTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.ReadTransport, transport)
 
     def data_received(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self._take(line.decode(errors="replace"))
+        self._lines.extend(lines)
         while len(self._rest) > MAX_LINE_BYTES:
-            self._take(self._rest[:MAX_LINE_BYTES].decode(errors="replace"))
+            self._lines.append(self._rest[:MAX_LINE_BYTES])
             self._rest = self._rest[MAX_LINE_BYTES:]
+        self._work_off()
+
+    def _work_off(self) -> None:
+        for _ in range(min(LINES_AT_ONCE, len(self._lines))):
+            self._take(self._lines.popleft().decode(errors="replace"))
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._lines:
+            # An app that floods its log has to wait until it is written; nobody else waits for it.
+            if self._transport.is_reading():
+                self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(LINES_PAUSE_S, self._work_off)
+        elif not self._transport.is_reading():
+            self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._rest:
-            self._take(self._rest.decode(errors="replace"))
-            self._rest = b""
+        last = [*self._lines, self._rest] if self._rest else self._lines
+        for line in list(last)[:LINES_AT_ONCE]:
+            self._take(line.decode(errors="replace"))
+        self._lines.clear()
+        self._rest = b""
 
 
 class AppProcess:
@@ -138,7 +163,8 @@ class AppProcess:
         try:
             # What the app started is in its process group: while it is unreaped, the group's id is its own.
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
-            os.killpg(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError, PermissionError):  # it died before it had a group
+                os.killpg(self.pid, signal.SIGKILL)
             result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
             self._status = _describe(cast(os.waitid_result, result))
         except ChildProcessError:
@@ -173,4 +199,5 @@ class AppProcess:
 def _describe(result: os.waitid_result) -> str:
     if result.si_code == os.CLD_EXITED:
         return f"exit code {result.si_status}"
-    return f"signal {signal.Signals(result.si_status).name}"
+    known = {number.value: number.name for number in signal.Signals}
+    return f"signal {known.get(result.si_status, result.si_status)}"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from htagweb.host import SECRET_VARIABLES
 from htagweb.host.frames import (
     MAX_PACKET_BYTES,
     Fork,
@@ -28,9 +29,10 @@ from htagweb.supervisor.process import Ends
 logger = logging.getLogger(__name__)
 
 FORK_TIMEOUT_S = 10.0
+FORKS_AT_ONCE = 8
+"""The kernel queues some hundred requests for a template; a crowd must not find that queue full."""
 IMPORT_TIMEOUT_S = 120.0
 """Apart from the app's own limit: an import that outlasts one page's patience is there for the next."""
-SECRETS = ("HTAGWEB_REDIS_URL", "HTAGWEB_SECRET")
 
 
 class LaunchError(Exception):
@@ -60,6 +62,7 @@ class Template:
         self.ready: asyncio.Future[Ready] = loop.create_future()
         self._forks: dict[int, asyncio.Future[tuple[int, int]]] = {}
         self._next_token = 0
+        self._places = asyncio.Semaphore(FORKS_AT_ONCE)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             options = [part for directory in app_dirs for part in ("--app-dir", directory)]
@@ -70,7 +73,7 @@ class Template:
                 ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={name: value for name, value in os.environ.items() if name not in SECRETS},
+                env={name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES},
             )
         ours.setblocking(False)
         self._socket = ours
@@ -94,7 +97,8 @@ class Template:
         except OSError as exc:
             raise LaunchError(f"the app's process cannot be forked: {exc}") from exc
         try:
-            pid, pidfd = await self._ask_for_fork(instance, [theirs.fileno(), output_write])
+            async with self._places:
+                pid, pidfd = await self._ask_for_fork(instance, [theirs.fileno(), output_write])
         except BaseException:
             # Without its other end an app process that was forked all the same ends by itself.
             ours.close()
@@ -175,15 +179,14 @@ class Template:
             if not waiting.done():
                 waiting.set_exception(LaunchError(why))
 
-    def reap(self) -> None:
-        """Reap the process if it died."""
-        self._process.poll()
+    def reap(self) -> bool:
+        """Reap the process if it died; return whether it did."""
+        return self._process.poll() is not None
 
     def stop(self) -> None:
         """End the template; the apps that it forked live on."""
         if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()  # returns at once: it was killed, and is not in the kernel's hands
+            self._process.kill()  # reaped later: it may be in the kernel's hands for a while
         self._close("the app's template process was stopped")
 
 
@@ -193,6 +196,7 @@ class Templates:
     def __init__(self, app_dirs: Sequence[str]) -> None:
         self._app_dirs = app_dirs
         self._templates: dict[str, Template] = {}
+        self._stopped: list[Template] = []
 
     async def get(self, app: str) -> Template:
         """Return the app's template, ready to fork; LaunchError when the app cannot be imported in time.
@@ -202,7 +206,7 @@ class Templates:
         template = self._templates.get(app)
         if template is None or not template.is_alive:
             if template is not None:
-                template.stop()
+                self._discard(template)
             try:
                 template = self._templates[app] = Template(app, self._app_dirs)
             except OSError as exc:
@@ -222,14 +226,16 @@ class Templates:
         if self._templates.get(template.app) is template:
             del self._templates[template.app]
             template.stop()
+            self._stopped.append(template)
 
     @property
     def pids(self) -> set[int]:
         """The process ids of all templates."""
-        return {template.pid for template in self._templates.values()}
+        return {template.pid for template in (*self._templates.values(), *self._stopped)}
 
     def reap(self) -> None:
         """Reap the templates that died."""
+        self._stopped = [template for template in self._stopped if not template.reap()]
         for template in self._templates.values():
             template.reap()
 

@@ -75,16 +75,23 @@ async def _interact(service: WebService, request: Request, instance: InstanceId)
         worker=service.worker,
     )
     if submission.generation != record.generation:
-        return wire.own(reload=True)
+        logger.info("%s: an interaction of generation %s came too late", instance, submission.generation)
+        return wire.stale()
+    if extra.n is not None:  # it may be a repetition, whose answer was lost on its way
+        answered = await service.broker.outbox.find_answer(instance, submission.page, submission.number)
+        if answered is not None:
+            return wire.render(answered, submission.page)
     with service.broker.replies.expect(waiting_request(submission.page, submission.number)) as hint:
         answer = await submission.run(service, instance, _no_notice)
         if answer is not None:
             return answer
         try:
             async with asyncio.timeout(LONGEST_ANSWER_S):
-                return await _wait_for_answer(service, instance, submission, hint, record.out)
+                return await _wait_for_answer(
+                    service, request, instance, submission, hint=hint, after=record.out
+                )
         except FeedBroken:
-            return wire.own(reload=True)
+            return wire.stale()
         except TimeoutError:
             raise _Refused(504, "The app did not answer in time.") from None
 
@@ -94,7 +101,13 @@ async def _no_notice(waiting: bool) -> None:
 
 
 async def _wait_for_answer(
-    service: WebService, instance: InstanceId, submission: Submission, hint: asyncio.Event, after: int
+    service: WebService,
+    request: Request,
+    instance: InstanceId,
+    submission: Submission,
+    *,
+    hint: asyncio.Event,
+    after: int,
 ) -> str:
     """Read the outbox when there is a hint, and now and then: an end gives none.
 
@@ -103,7 +116,8 @@ async def _wait_for_answer(
     """
     asked = submission.page, submission.number
     while True:
-        await wait_event(hint, LOOK_AGAIN_S)
+        if not await wait_event(hint, LOOK_AGAIN_S) and await request.is_disconnected():
+            raise ClientDisconnect
         hint.clear()
         for emission in await service.broker.outbox.read_after(instance, submission.generation, after):
             after, action = emission.number, emission.action

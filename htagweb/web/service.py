@@ -82,6 +82,8 @@ class WebService:
                 await run()
             except BrokerError as exc:
                 self._absence.begins(exc)
+            except Exception:
+                logger.exception("an unexpected error, requests are served on")
             await self.clock.sleep(PRESENCE_FRESH_S)
 
     async def signer(self) -> Signer:

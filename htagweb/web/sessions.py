@@ -87,6 +87,8 @@ class SessionMiddleware:
             digest = digest_of(cookie)
             data = await self._service.broker.sessions.read(digest)
             return Visit(digest, cookie, is_new=False), SessionDict(data.values)
+        if cookie:
+            logger.warning("a session cookie that is not ours was replaced")
         cookie = signer.issue()
         return Visit(digest_of(cookie), cookie, is_new=True), SessionDict()
 

@@ -18,6 +18,7 @@ from htagweb.web.submitting import Submission, submit
 
 logger = logging.getLogger(__name__)
 
+BUSY_RETRY_S = 1.0
 SEND_TIMEOUT_S = 60.0
 """A browser that takes nothing for so long is disconnected; it catches up when it comes back."""
 
@@ -45,10 +46,12 @@ async def serve_socket(service: WebService, websocket: WebSocket, app: str) -> N
         logger.warning("%s: a socket was refused, the broker is away: %s", instance, exc)
         return await _deny(websocket, 503, "The server is not ready.")
     if hello is None and record is None:
+        logger.warning("%s: a socket was refused: the session has not opened this app", instance)
         return await _deny(websocket, 404, "This app was not opened in this session.")
     await websocket.accept()
     if record is None or (hello is not None and hello.generation != record.generation):
         # Whatever the page shows belongs to a process that is gone.
+        logger.info("%s: a page of an earlier run of the app is loaded anew", instance)
         await websocket.send_text(wire.own(reload=True))
         return await websocket.close(GONE, "this page is of an earlier run of the app")
     page = hello.page if hello else secrets.token_urlsafe(16)
@@ -60,6 +63,10 @@ async def serve_socket(service: WebService, websocket: WebSocket, app: str) -> N
 
 async def _deny(websocket: WebSocket, status: int, text: str) -> None:
     await websocket.send_denial_response(PlainTextResponse(text, status))
+
+
+class _TooLarge(Exception):
+    """A message over the limit: the socket is closed."""
 
 
 class PageSocket:
@@ -79,7 +86,7 @@ class PageSocket:
         self._owner_lives = True
         self._owner_changed = asyncio.Event()
         self.is_ours = True
-        """Not so for htagweb 1.0's clients: they get action objects alone, nothing of our own."""
+        """Not so for htagweb 1.0's clients: they get no message that is not an action object."""
 
     async def run(self, after: int) -> None:
         """Send what was missed since action ``after``, then follow, until either side closes."""
@@ -94,6 +101,8 @@ class PageSocket:
                 for task in others:
                     task.cancel()
             await self._close(NORMAL)
+        except* _TooLarge:
+            await self._close(TOO_LARGE)
         except* WebSocketDisconnect:
             logger.debug("%s: a page left", self._instance)
         except* FeedBroken as group:
@@ -123,7 +132,10 @@ class PageSocket:
             if await self._send_emission(emission):
                 return
         await self._send_own(ready=True)
-        await submit(self._service, self._instance, Connect(self._generation), on_waiting=self._tell_waiting)
+        connect = Connect(self._generation)
+        # Until it is taken: an app that nobody is known to look at would end after a while.
+        while await submit(self._service, self._instance, connect, self._tell_waiting) == "busy":
+            await self._service.clock.sleep(BUSY_RETRY_S)
         while True:
             for emission in await feed.next():
                 if await self._send_emission(emission):
@@ -167,8 +179,7 @@ class PageSocket:
             text = await self._receive_text()
             if len(text) > limit or len(text.encode()) > limit:
                 logger.warning("%s: a message over the limit of %d bytes", self._instance, limit)
-                await self._close(TOO_LARGE)
-                raise WebSocketDisconnect(TOO_LARGE)
+                raise _TooLarge
             try:
                 await self._handle_message(wire.parse_message(text))
             except wire.WireError as exc:

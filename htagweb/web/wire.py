@@ -118,6 +118,12 @@ def own(**extra: Any) -> str:
     return _encode({"htagweb": extra}).decode()
 
 
+def stale() -> str:
+    """Return the news that the page belongs to a process that is gone."""
+    text = "This page is of an earlier run of the app."
+    return _encode({"err": text, "htagweb": {"reload": True}}).decode()
+
+
 def refusal(text: str, page: str | None = None, number: int | None = None) -> str:
     """Return an error; with page and number it settles that interaction."""
     extra = {"page": page, "answers": number} if number is not None else {}

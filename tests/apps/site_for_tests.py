@@ -77,6 +77,19 @@ class Audit(Tag.body):  # type: ignore[misc]
     def say(self, text: str) -> None:
         print(text)
 
+    def flood(self) -> None:
+        """Print without end, from a task that no time limit concerns."""
+
+        async def work() -> None:
+            while True:
+                print("x\n" * 10_000, end="")
+                await asyncio.sleep(0)
+
+        self.ticking = asyncio.create_task(work())
+
+    def die_of_real_time_signal(self) -> None:
+        os.kill(os.getpid(), 40)
+
     def script(self) -> None:
         self.call("console.log('mine')")
         self.run("scripted")

@@ -165,7 +165,8 @@ async def test_a_page_of_another_generation_is_told_to_reload_and_its_click_hits
     await page.send(json.dumps(call | stale))
     await until(lambda: page.reloads, "the page is told to reload")
     response = await page.http.post(page.base + page.config["url"], json=call | stale)
-    assert response.json() == {"htagweb": {"reload": True}}
+    assert response.json()["htagweb"] == {"reload": True}
+    assert "earlier run" in response.json()["err"]
     await page.open()
     assert "stale" not in page.html
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -183,18 +182,3 @@ async def test_a_link_cannot_put_attributes_on_the_page(shared_stack: Stack, new
     page = new_page(shared_stack.workers[0].base)
     await page.open("/plain?_onload=alert(1)&_class=x")
     assert "alert" not in page.html
-
-
-async def test_three_hundred_apps_live_at_once_and_each_answers(
-    make_stack: Callable[..., Stack], new_page: NewPage
-) -> None:
-    stack = make_stack()
-    stack.add_supervisor()
-    base = stack.add_worker().base
-    pages = [new_page(base) for _ in range(300)]
-    for start in range(0, 300, 10):
-        await asyncio.gather(*(page.open() for page in pages[start : start + 10]))
-    await asyncio.gather(*(page.connect() for page in pages))
-    answers = await asyncio.gather(*(page.ask("run", "here") for page in pages))
-    assert [shown(answer) for answer in answers] == ["here"] * 300
-    assert stack.supervisor.text().count("ready after") == 300

@@ -98,6 +98,7 @@ class FakeBroker:
         self.given_replies: dict[str, Replied] = {}
         self.hints: dict[str, asyncio.Event] = {}
         self.emissions: list[Emission] = []
+        self.kept_answer: Emission | None = None
         self.feed: asyncio.Queue[Emission | Exception] = asyncio.Queue()
         self.submitted: Submitted = "ok"
         self.inbox_full = False
@@ -162,6 +163,10 @@ class _Part:
 class _Outbox(_Part):
     def __call__(self, instance: InstanceId, generation: str) -> FakeOutboxWriter:
         return FakeOutboxWriter(self._broker)
+
+    async def find_answer(self, instance: InstanceId, page: str, number: int) -> Emission | None:
+        self._broker.note("find_answer", page, number)
+        return self._broker.kept_answer
 
     async def read_after(self, instance: InstanceId, generation: str, number: int) -> list[Emission]:
         self._broker.note("read_after", number)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import redis
 
 from tests.support.requirements import server_binary
 from tests.support.waiting import until_sync
@@ -119,9 +120,8 @@ class BrokerServer:
 
     def keys_without_ttl(self) -> list[str]:
         """Return the keys that never expire."""
-        lines = self.command("KEYS *").decode().split("\r\n")
-        keys = [line for line in lines if line and line[0] not in "*$"]
-        return [key for key in keys if self.command(f"PTTL {key}").strip() == b":-1"]
+        with redis.Redis(unix_socket_path=str(self.path), decode_responses=True) as client:
+            return [key for key in client.scan_iter(count=1000) if client.pttl(key) == -1]
 
     def kill(self) -> None:
         """``kill -9`` it."""

@@ -98,10 +98,12 @@ class Stack:
 
     def close(self) -> None:
         """End all; fail when a key would have stayed for ever."""
-        stuck = set(self.server.keys_without_ttl()) - PERMANENT_KEYS
+        stuck = set(self.server.keys_without_ttl())
         for supervisor in self.supervisors:
             if supervisor.popen.poll() is None:
                 supervisor.stop()
+        stuck |= set(self.server.keys_without_ttl())
+        stuck -= PERMANENT_KEYS
         for worker in self.workers:
             worker.close()
         self.server.stop()

@@ -3,9 +3,9 @@
 -- KEYS: instance hash, reply key, inbox stream
 -- ARGV: generation, reply, request, TTL ms, last inbox entry taken ("" for none),
 --       the worker's channel (no key: it is in another slot)
--- Returns 1, or -1 when the instance belongs to another generation
-local now = redis.call('HMGET', KEYS[1], 'generation', 'out')
-if now[1] ~= ARGV[1] then
+-- Returns 1, or -1 when the instance has another generation or no owner
+local now = redis.call('HMGET', KEYS[1], 'generation', 'out', 'owner')
+if now[1] ~= ARGV[1] or not now[3] then
   return -1
 end
 if ARGV[5] ~= '' then

@@ -8,7 +8,6 @@ import pytest
 from htagweb_broker import Answered, Connect, Entry, FailureReply, NotOwner, SessionData, UpdatedByApp
 
 from htagweb.host import frames
-from htagweb.supervisor import instance as instance_module
 from htagweb.supervisor.life import Phase
 from tests.support.fakes import turns
 from tests.unit.supervisor.harness import (
@@ -65,17 +64,6 @@ async def test_pages_count_for_themselves(rig: Rig) -> None:
     await rig.start()
     await rig.bring(interaction(1, "one"), interaction(1, "two"))
     assert numbers(rig) == [("one", 1), ("two", 1)]
-
-
-async def test_only_the_pages_that_were_used_last_are_remembered(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(instance_module, "MAX_PAGES", 2)
-    await rig.start()
-    for page, number in [("a", 1), ("b", 1), ("a", 2), ("c", 1), ("a", 2), ("b", 1)]:
-        await rig.bring(interaction(number, page))
-        await rig.answer(number, page)
-    assert numbers(rig) == [("a", 1), ("b", 1), ("a", 2), ("c", 1), ("b", 1)]
 
 
 async def test_what_is_meant_for_another_generation_is_dropped(rig: Rig) -> None:

@@ -29,11 +29,14 @@ class Site:
         self.processes: list[FakeProcess] = []
         self.dead: set[str] = set()
         services = Services(self.broker.supervisor_side, self.templates.real, self.clock, 4, 60.0)
-        self.placement = Placement(services, ME, {"host": "h"}, 3, self.dead.__contains__)
+        self.placement = Placement(services, ME, {"host": "h"}, 3, self._is_dead)
         self.running: asyncio.Task[None] | None = None
         self._requests = 0
         self._entries = 0
         monkeypatch.setattr(instance_module, "AppProcess", self._make_process)
+
+    async def _is_dead(self, supervisor: str) -> bool:
+        return supervisor in self.dead
 
     def _make_process(self, *args: Any) -> FakeProcess:
         self.processes.append(FakeProcess(*args))

@@ -124,7 +124,7 @@ async def test_the_dead_are_taken_over_after_two_good_heartbeats(running: Runnin
     it.broker.dead = frozenset({"dead-1-aa"})
     it.broker.owned["dead-1-aa"] = {INSTANCE}
     it.broker.records[INSTANCE] = Record(GENERATION, "dead-1-aa", 3, None)
-    await it.beats(1)
+    await it.beats(2)
     assert it.broker.of("take_over") == []
     await it.beats(1)
     assert it.broker.records[INSTANCE].reason == "lost"
