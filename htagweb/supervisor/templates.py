@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from htagweb.host import SECRET_VARIABLES
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 FORK_TIMEOUT_S = 10.0
 FORKS_AT_ONCE = 8
 """The kernel queues some hundred requests for a template; a crowd must not find that queue full."""
+END_TIMEOUT_S = 2.0
 IMPORT_TIMEOUT_S = 120.0
 """Apart from the app's own limit: an import that outlasts one page's patience is there for the next."""
 
@@ -183,6 +185,11 @@ class Template:
         """Reap the process if it died; return whether it did."""
         return self._process.poll() is not None
 
+    def wait(self, timeout_s: float) -> None:
+        """Wait until the process is gone; not for ever, it may be in the kernel's hands."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+
     def stop(self) -> None:
         """End the template; the apps that it forked live on."""
         if self._process.poll() is None:
@@ -240,7 +247,8 @@ class Templates:
             template.reap()
 
     def stop(self) -> None:
-        """End all templates."""
-        for template in self._templates.values():
-            template.stop()
-        self._templates.clear()
+        """End all templates, and wait until they are gone: the last thing that a supervisor does."""
+        for template in list(self._templates.values()):
+            self._discard(template)
+        for template in self._stopped:
+            template.wait(END_TIMEOUT_S)

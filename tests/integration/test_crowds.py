@@ -60,7 +60,7 @@ async def test_twenty_users_who_open_at_once_do_not_keep_another_waiting(
         opening = [tasks.create_task(each.open()) for each in newcomers]
         slowest = await slowest_click_s(page, lambda: all(task.done() for task in opening))
     # The benchmark measures it; here the machine may be busy with anything.
-    assert slowest < 0.25
+    assert slowest < 0.5
 
 
 async def test_an_app_that_floods_its_output_keeps_nobody_else_waiting(
@@ -74,7 +74,7 @@ async def test_an_app_that_floods_its_output_keeps_nobody_else_waiting(
     lines = stack.supervisor.log.stat
     began = lines().st_size
     slowest = await slowest_click_s(other, lambda: lines().st_size > began + 500_000)
-    assert slowest < 0.5
+    assert slowest < 1.0
     assert "heartbeat" not in stack.supervisor.text()
 
 

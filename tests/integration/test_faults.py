@@ -202,7 +202,7 @@ async def test_a_drained_supervisor_lets_clicks_finish_tells_its_pages_and_leave
     await until(lambda: page.ends, "the page is told")
     assert slow in page.answers
     assert page.ends[0]["reason"] == "drained"
-    assert not any(process.is_running() for process in started)
+    await until(lambda: not any(p.is_running() for p in started), "its apps and templates are gone")
     assert b":0" in stack.server.command("SCARD htagweb:{supervisors}:known")
 
 
