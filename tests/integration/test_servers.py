@@ -145,7 +145,7 @@ async def test_it_serves_and_ends_without_a_trace(
     os.killpg(server.process.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
     await asyncio.to_thread(server.process.popen.wait, END_S)
     await until(lambda: not any(p.is_running() for p in processes), "no process is left", END_S)
-    assert not server.directories
+    await until(lambda: not server.directories, "no directory is left", END_S)
 
 
 @pytest.mark.parametrize("name", ["run", "uvicorn --workers 4", "gunicorn"])
