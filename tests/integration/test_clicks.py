@@ -122,7 +122,7 @@ async def test_an_exception_in_a_handler_is_an_error_without_a_traceback(
     answer = await page.ask("fail")
     assert answer["err"] == "what went wrong"
     assert shown(await page.ask("run", "goes on")) == "goes on"
-    assert "Traceback" in shared_stack.supervisor.text()
+    await until(lambda: "Traceback" in shared_stack.supervisor.text(), "the log has the traceback")
 
 
 async def test_a_waiting_handler_does_not_block_another_click(shared_stack: Stack, new_page: NewPage) -> None:

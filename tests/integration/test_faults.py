@@ -186,7 +186,7 @@ async def test_a_page_that_no_browser_connects_to_frees_its_process(
     crawler, visitor = new_page(base), await opened(new_page, base)
     await crawler.open()
     await until(lambda: not psutil.pid_exists(pid_of(crawler)), "the crawler's process is gone")
-    assert "ended: never_connected" in stack.supervisor.text()
+    await until(lambda: "ended: never_connected" in stack.supervisor.text(), "the log says why")
     assert psutil.pid_exists(pid_of(visitor))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.page import PageClient
 from tests.support.stack import Stack
+from tests.support.waiting import until
 
 NewPage = Callable[[str], PageClient]
 
@@ -82,7 +83,8 @@ async def test_a_value_that_json_cannot_hold_is_an_error_that_names_the_key(
     page = await opened(new_page, shared_stack)
     with_thing = await page.http.get(f"{page.base}/unsavable")
     assert with_thing.status_code == 500
-    assert "session['thing'] holds a object" in shared_stack.workers[0].process.text()
+    log = shared_stack.workers[0].process
+    await until(lambda: "session['thing'] holds a object" in log.text(), "the error names the key")
 
 
 async def test_a_sessions_data_outlives_its_app_processes(shared_stack: Stack, new_page: NewPage) -> None:
