@@ -31,15 +31,28 @@ class Settings:
     namespace: str = _setting(
         "htagweb", "first part of every key; projects on one server take different ones"
     )
-    secret: str = _setting("", "signs the session cookie; none: one is made and kept in the broker")
+    secret: str = _setting(
+        "", "signs the session cookie; several, separated by commas: the first signs, all are taken"
+    )
     session_ttl_s: int = _setting(limits.SESSION_TTL_S, "how long a session lives after its last use", 60)
     max_message_bytes: int = _setting(
         MAX_INBOX_BYTES, "largest message that a page may send", 1024, limits.INBOX_MAX_BYTES // 2
     )
+    max_pages_per_session: int = _setting(64, "most pages of one session that are connected at once", 1)
+    max_apps_per_session: int = _setting(32, "most apps that one session runs at once", 1)
+    max_apps_in_total: int = _setting(10_000, "most app processes of all supervisors together", 1)
+    max_new_sessions_per_s: int = _setting(100, "new sessions per second from one address; 0: no limit", 0)
+    allowed_origins: str = _setting(
+        "", "pages of these origins, separated by commas, may also talk to our apps, e.g. https://a.example"
+    )
+    trusted_proxies: str = _setting(
+        "127.0.0.1,::1", "addresses or networks, separated by commas, whose X-Forwarded- headers count"
+    )
+    ready_grace_s: float = _setting(30.0, "how long /readyz stays ready without broker or supervisor", 0)
     open_timeout_s: float = _setting(30.0, "longest wait for a page beyond the app's own time to start", 1)
     name: str = _setting("", "the supervisor's name in logs and listings; none: the host's name")
     max_apps: int = _setting(1000, "most app processes of one supervisor", 1)
-    max_in_flight: int = _setting(128, "most interactions that one app may have unanswered", 1)
+    max_in_flight: int = _setting(128, "most interactions that one page may have unanswered", 1)
     # More than the 100 that one page keeps while it is cut off: it sends them all when it is back.
     never_connected_s: float = _setting(60.0, "an app that no browser connected to ends after this", 1)
     drain_s: float = _setting(10.0, "longest wait for running interactions when the supervisor stops", 0)

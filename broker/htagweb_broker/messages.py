@@ -23,6 +23,9 @@ EndReason = Literal[
     "lost",
     "never_connected",
     "refused",
+    "killed",
+    "renewed",
+    "changed",
 ]
 """Why an app process ended: the closed vocabulary.
 
@@ -31,7 +34,9 @@ set. ``interaction_timeout``: an interaction or the start took too long.
 ``crashed``: the process died by itself. ``replaced``: the user opened the app
 with other parameters. ``drained``: its supervisor was told to stop. ``lost``:
 its supervisor died, or lost the instance. ``never_connected``: no browser
-came for the page. ``refused``: the app could not be started.
+came for the page. ``refused``: the app could not be started. ``killed``: an
+operator ended it. ``renewed``: its session got a new id. ``changed``: its
+source was changed while it was developed.
 """
 
 
@@ -49,6 +54,10 @@ class Launch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """0: no limit."""
     timeout_inactivity_s: float
     """0: no limit."""
+    http_only: bool = False
+    """Its pages have no WebSocket, so ``tag.update()`` reaches nobody."""
+    parano: bool = False
+    """Its pages speak sealed: what comes in clear text is refused."""
 
 
 class Open(Message, tag="open", frozen=True):

@@ -22,7 +22,18 @@ from htagweb.version import __version__
 
 logger = logging.getLogger(__name__)
 
-WEB_ONLY = {"secret", "max_message_bytes", "open_timeout_s"}
+WEB_ONLY = {
+    "secret",
+    "max_message_bytes",
+    "max_pages_per_session",
+    "max_apps_per_session",
+    "max_apps_in_total",
+    "max_new_sessions_per_s",
+    "allowed_origins",
+    "trusted_proxies",
+    "ready_grace_s",
+    "open_timeout_s",
+}
 
 
 class ExitCode(IntEnum):

@@ -105,7 +105,7 @@ def too_busy() -> Response:
 
 def not_started(reason: EndReason, error: str, detail: str) -> Response:
     """Say why the app could not be started."""
-    if reason in ("drained", "lost", "never_connected", "replaced"):
+    if reason in RETURNS_BY_ITSELF or reason == "replaced":
         return problem(503, "The app is moving", html.escape(f"{error[:1].upper()}{error[1:]}."), retry=True)
     status = 504 if reason == "interaction_timeout" else 500
     return problem(status, "The app could not start", html.escape(error), detail=detail)
@@ -121,7 +121,14 @@ END_TEXTS: dict[EndReason, str] = {
     "lost": "The server was interrupted. This page comes back by itself.",
     "never_connected": "This app was not used and has ended.",
     "refused": "The app could not start.",
+    "killed": "This app was ended by the operator.",
+    "renewed": "You have a new session. This page comes back by itself.",
+    "changed": "The app's source has changed. This page comes back by itself.",
 }
 """What a page says when its app process ended."""
 
-RETURNS_BY_ITSELF: frozenset[EndReason] = frozenset({"drained", "lost", "never_connected"})
+RETURNS_BY_ITSELF: frozenset[EndReason] = frozenset(
+    {"drained", "lost", "never_connected", "renewed", "changed"}
+)
+RETURNS_ON_CLICK: frozenset[EndReason] = frozenset({"inactivity"})
+"""The next click in the page opens it again."""

@@ -13,7 +13,7 @@ import msgspec
 from htagweb_broker import Answered, Emission, Ended, EndReason, UpdatedByApp
 from starlette.datastructures import QueryParams
 
-from htagweb.web.pages import END_TEXTS, RETURNS_BY_ITSELF
+from htagweb.web.pages import END_TEXTS, RETURNS_BY_ITSELF, RETURNS_ON_CLICK
 
 Page = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}\Z")]
 Number = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
@@ -132,7 +132,7 @@ def refusal(text: str, page: str | None = None, number: int | None = None) -> st
 
 def ended(reason: EndReason, number: int | None = None) -> str:
     """Return the news that the app process ended."""
-    restart = "auto" if reason in RETURNS_BY_ITSELF else "button"
+    restart = "auto" if reason in RETURNS_BY_ITSELF else "click" if reason in RETURNS_ON_CLICK else "button"
     end = {"reason": reason, "text": END_TEXTS[reason], "restart": restart}
     return own(n=number, end=end) if number is not None else own(end=end)
 

@@ -160,7 +160,7 @@ def test_a_refusal_settles_the_interaction_that_it_names() -> None:
 def test_every_reason_has_a_text_and_a_way_back(reason: EndReason) -> None:
     end = json.loads(wire.ended(reason, 9))["htagweb"]
     assert (end["n"], end["end"]["reason"], end["end"]["text"]) == (9, reason, END_TEXTS[reason])
-    assert end["end"]["restart"] in ("auto", "button")
+    assert end["end"]["restart"] in ("auto", "button", "click")
     assert "n" not in json.loads(wire.ended(reason))["htagweb"]
 
 
