@@ -39,7 +39,9 @@ class Settings:
         MAX_INBOX_BYTES, "largest message that a page may send", 1024, limits.INBOX_MAX_BYTES // 2
     )
     max_pages_per_session: int = _setting(64, "most pages of one session that are connected at once", 1)
-    max_apps_per_session: int = _setting(32, "most apps that one session runs at once", 1)
+    max_apps_per_session: int = _setting(
+        limits.SESSION_MAX_APPS, "most apps that one session runs at once", 1
+    )
     max_apps_in_total: int = _setting(10_000, "most app processes of all supervisors together", 1)
     max_new_sessions_per_s: int = _setting(100, "new sessions per second from one address; 0: no limit", 0)
     allowed_origins: str = _setting(

@@ -13,13 +13,14 @@ from htagweb_broker.errors import (
     NotOwner,
 )
 from htagweb_broker.feeds import Feed
-from htagweb_broker.inbox import Opened, Submitted
+from htagweb_broker.inbox import Opened, Refused, Submitted
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.messages import (
     MAX_INBOX_BYTES,
     MAX_OUTBOX_BYTES,
     Answered,
     Connect,
+    End,
     Ended,
     EndReason,
     FailureReply,
@@ -57,6 +58,7 @@ __all__ = [
     "Clock",
     "Connect",
     "Emission",
+    "End",
     "EndReason",
     "Ended",
     "Entry",
@@ -75,6 +77,7 @@ __all__ = [
     "OutboxWriter",
     "PageReply",
     "Record",
+    "Refused",
     "Replied",
     "Reply",
     "SessionData",

@@ -8,7 +8,7 @@ from typing import Literal, cast
 from htagweb_broker import limits
 from htagweb_broker.connection import Caller
 from htagweb_broker.keys import InstanceId, Keys
-from htagweb_broker.messages import Connect, Interact, Open, encode
+from htagweb_broker.messages import Connect, End, Interact, Open, encode
 from htagweb_broker.scripts import Script
 
 Submitted = Literal["ok", "unknown", "stale", "ended", "busy"]
@@ -16,6 +16,10 @@ Submitted = Literal["ok", "unknown", "stale", "ended", "busy"]
 
 _open = Script("open")
 _submit = Script("submit")
+
+
+Refused = Literal["busy", "full"]
+"""Why a page was not asked for: its inbox is full; the session runs as many other apps as it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +38,38 @@ class Inbox:
         self._keys = keys
         self._session_ttl_ms = session_ttl_s * 1000
 
-    def _of(self, instance: InstanceId) -> tuple[str, str, str]:
+    def _of(self, instance: InstanceId) -> tuple[str, ...]:
         keys = self._keys
         return keys.instance(instance), keys.inbox(instance), keys.session(instance.session)
 
-    async def open(self, instance: InstanceId, message: Open) -> Opened | None:
-        """Append an open message; None when the inbox is full."""
+    async def open(
+        self, instance: InstanceId, message: Open, most_apps: int = limits.SESSION_MAX_APPS
+    ) -> Opened | Refused:
+        """Append an open message, unless the inbox is full or the session runs ``most_apps`` others.
+
+        Apps count from their claim on: pages asked for in the same moment may go past the limit.
+        """
         answer = await _open(
             self._caller,
-            self._of(instance),
+            (*self._of(instance), self._keys.apps(instance.session)),
             encode(message),
             limits.INBOX_MAX_ENTRIES,
             limits.INBOX_TTL_MS,
             self._session_ttl_ms,
+            instance.app,
+            most_apps,
         )
-        if answer[0] == b"busy":
-            return None
+        if answer[0] != b"ok":
+            return cast(Refused, answer[0].decode())
         return Opened(answer[1].decode(), answer[2].decode())
 
-    async def submit(self, instance: InstanceId, message: Interact | Connect, max_bytes: int) -> Submitted:
-        """Append what a page sends, if its generation still lives; MessageError when it is too large."""
+    async def submit(
+        self, instance: InstanceId, message: Interact | Connect | End, max_bytes: int
+    ) -> Submitted:
+        """Append what a page or an operator wants, if its generation still lives.
+
+        MessageError when it is too large.
+        """
         answer: bytes = await _submit(
             self._caller,
             self._of(instance),

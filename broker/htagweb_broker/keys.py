@@ -8,6 +8,7 @@ key                                  type    written by  read by     expires
 ==================================== ======= =========== =========== =========================
 ``ns:{pN}:session:S``                hash    both        both        sliding, 14 days
 ``ns:{pN}:instance:S:A``             hash    supervisor  both        a day, renewed while owned
+``ns:{pN}:apps:S``                   set     supervisor  both        as its newest instance
 ``ns:{pN}:inbox:S:A``                stream  web         supervisor  an hour after the last entry
 ``ns:{pN}:outbox:S:A``               stream  supervisor  web         as its instance
 ``ns:{pN}:actions:S:A``              channel supervisor  web         (a channel holds nothing)
@@ -78,6 +79,10 @@ class Keys:
     def session(self, session: str) -> str:
         """Return the key of a session's values."""
         return self._in_partition(session, f"session:{session}")
+
+    def apps(self, session: str) -> str:
+        """Return the key of the apps that a session runs."""
+        return self._in_partition(session, f"apps:{session}")
 
     def instance(self, instance: InstanceId) -> str:
         """Return the key of an instance's ownership record."""

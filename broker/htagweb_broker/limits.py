@@ -7,6 +7,8 @@ DAY_MS = 24 * HOUR_MS
 
 SESSION_TTL_S = 14 * 24 * 3600
 """Default life of a session after its last use."""
+SESSION_MAX_APPS = 32
+"""Default of how many apps one session may run."""
 SESSION_MAX_FIELDS = 1000
 SESSION_MAX_WRITE_BYTES = 1024 * 1024
 SESSION_MAX_BYTES = 4 * 1024 * 1024

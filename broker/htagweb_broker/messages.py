@@ -92,7 +92,14 @@ class Connect(Message, tag="connect", frozen=True):
     generation: str
 
 
-InboxMessage = Open | Interact | Connect
+class End(Message, tag="end", frozen=True):
+    """Someone other than its pages wants the app to end."""
+
+    generation: str
+    reason: EndReason
+
+
+InboxMessage = Open | Interact | Connect | End
 
 
 class SpawnRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -85,11 +85,14 @@ class OutboxWriter:
             self._kept_bytes -= self._sizes.popleft()
         return Numbered(self.number, body, self.number - len(self._sizes) + 1)
 
-    async def emit(self, action: Numbered, taken: str, waiting: tuple[str, str] | None = None) -> int:
+    async def emit(
+        self, action: Numbered, taken: str, waiting: tuple[str, str] | None = None, active_ms: int = 0
+    ) -> int:
         """Append and publish; return how many web workers listened. Safe to repeat.
 
         ``taken`` is the last inbox entry that needs not be kept, "" for none;
-        ``waiting`` a web worker and its request, to be told too.
+        ``waiting`` a web worker and its request, to be told too; ``active_ms`` the time of
+        the activity that it answers, 0 for none.
         NotOwner when the instance is another generation's, or was released.
         """
         worker, request = waiting or ("", "")
@@ -104,6 +107,7 @@ class OutboxWriter:
             limits.INSTANCE_TTL_MS,
             request,
             self._web(worker) if worker else "",
+            active_ms or "",
         )
         if receivers < 0:
             raise NotOwner(f"generation {self._generation} no longer owns its instance")

@@ -30,6 +30,8 @@ class Record:
     """The number of the last action."""
     reason: EndReason | None
     """Why it ended, None while it is owned."""
+    parano: bool = False
+    """Its pages speak sealed: nothing in clear text is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,13 @@ class Ownership:
     async def read(self, instance: InstanceId) -> Record | None:
         """Return the record, or None when nobody ever opened the instance (or it expired)."""
         answer = await self._caller.call(
-            "HMGET", self._keys.instance(instance), "generation", "owner", "out", "reason"
+            "HMGET", self._keys.instance(instance), "generation", "owner", "out", "reason", "parano"
         )
-        generation, owner, out, reason = (value or b"" for value in answer)
+        generation, owner, out, reason, parano = (value or b"" for value in answer)
         if not generation:
             return None
         why = cast(EndReason, reason.decode()) if reason else None
-        return Record(generation.decode(), owner.decode(), int(out or 0), why)
+        return Record(generation.decode(), owner.decode(), int(out or 0), why, parano == b"1")
 
     async def claim(
         self, instance: InstanceId, *, expected: Claimed, generation: str, owner: str, facts: dict[str, str]
@@ -76,12 +78,16 @@ class Ownership:
         described = [text for item in facts.items() for text in item]
         answer = await _claim(
             self._caller,
-            (keys.instance(instance), keys.outbox(instance), keys.inbox(instance)),
+            (
+                *(keys.instance(instance), keys.outbox(instance), keys.inbox(instance)),
+                keys.apps(instance.session),
+            ),
             expected.generation,
             expected.owner,
             generation,
             owner,
             limits.INSTANCE_TTL_MS,
+            instance.app,
             *described,
         )
         if answer[0] == 1:
@@ -94,7 +100,7 @@ class Ownership:
         described = [text for item in (facts or {}).items() for text in item]
         kept = await _renew(
             self._caller,
-            (keys.instance(instance), keys.outbox(instance)),
+            (keys.instance(instance), keys.outbox(instance), keys.apps(instance.session)),
             generation,
             limits.INSTANCE_TTL_MS,
             *described,
@@ -113,13 +119,17 @@ class Ownership:
         keys = self._keys
         waiting: int = await _release(
             self._caller,
-            (keys.instance(instance), keys.outbox(instance), keys.inbox(instance), keys.actions(instance)),
+            (
+                *(keys.instance(instance), keys.outbox(instance), keys.inbox(instance)),
+                *(keys.actions(instance), keys.apps(instance.session)),
+            ),
             generation,
             number,
             encode(Ended(reason)),
             reason,
             taken,
             limits.HOUR_MS,
+            instance.app,
         )
         if waiting < 0:
             raise NotOwner(f"{instance} is no longer of generation {generation}")
@@ -130,10 +140,14 @@ class Ownership:
         keys = self._keys
         ended: int = await _take_over(
             self._caller,
-            (keys.instance(instance), keys.outbox(instance), keys.actions(instance)),
+            (
+                *(keys.instance(instance), keys.outbox(instance), keys.actions(instance)),
+                keys.apps(instance.session),
+            ),
             dead_owner,
             encode(Ended("lost")),
             "lost",
             limits.HOUR_MS,
+            instance.app,
         )
         return ended == 1

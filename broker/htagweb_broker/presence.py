@@ -35,6 +35,11 @@ class Supervisors:
     dead: frozenset[str]
 
     @property
+    def load(self) -> int:
+        """How many app processes the living ones own together."""
+        return sum(beat.load for beat in self.living.values())
+
+    @property
     def has_room(self) -> bool:
         """Whether some living supervisor takes new apps now."""
         return any(beat.load < beat.capacity and not beat.draining for beat in self.living.values())

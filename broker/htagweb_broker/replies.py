@@ -34,7 +34,15 @@ class ReplyWriter:
         self._keys = keys
 
     async def reply(
-        self, instance: InstanceId, generation: str, *, request: str, worker: str, reply: Reply, taken: str
+        self,
+        instance: InstanceId,
+        generation: str,
+        *,
+        request: str,
+        worker: str,
+        reply: Reply,
+        taken: str,
+        now_ms: int,
     ) -> None:
         """Answer a request; safe to repeat. NotOwner when the instance is another generation's."""
         keys = self._keys
@@ -51,6 +59,7 @@ class ReplyWriter:
             limits.REPLY_TTL_MS,
             taken,
             keys.web(worker),
+            now_ms,
         )
         if done < 0:
             raise NotOwner(f"{instance} is no longer of generation {generation}")

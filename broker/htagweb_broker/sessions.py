@@ -78,6 +78,10 @@ class Sessions:
             raise MessageError(f"a session holds at most {most}")
         return answer[0].decode(), version
 
+    async def apps(self, session: str) -> list[str]:
+        """Return the apps that the session runs, sorted."""
+        return sorted(app.decode() for app in await self._client.call("SMEMBERS", self._keys.apps(session)))
+
     async def delete(self, session: str) -> None:
         """Forget the session's data."""
         await self._client.call("DEL", self._keys.session(session))

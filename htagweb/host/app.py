@@ -205,6 +205,7 @@ class AppProcess(asyncio.Protocol):
                 on_update=self._update,
                 on_exit=self._exit,
             )
+            self._engine.allow_updates(not frame.http_only)
             page = self._page(frame.request, self._engine.render())
         except AppInitError as exc:
             self._fail(frame.request, one_line(str(exc)), exc.traceback)
@@ -225,6 +226,7 @@ class AppProcess(asyncio.Protocol):
         """Answer the whole page; when the app fails to render, a page that says so, and the app lives on."""
         turn = _Turn()
         token = _turn.set(turn)
+        self._engine.allow_updates(not frame.http_only)
         try:
             page = self._page(frame.request, self._engine.render())
         except Exception as exc:  # noqa: BLE001 - the app's render may raise anything; its state survives

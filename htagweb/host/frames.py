@@ -49,12 +49,15 @@ class Start(Frame, tag="start", frozen=True):
     session: dict[str, msgspec.Raw]
     debug: bool
     request: str
+    http_only: bool = False
+    """Its pages have no WebSocket: ``tag.update()`` returns False and does nothing."""
 
 
 class Render(Frame, tag="render", frozen=True):
     """Render the whole page again. Answered by a ``Page`` for ``request``."""
 
     request: str
+    http_only: bool = False
 
 
 class Interact(Frame, tag="interact", frozen=True):

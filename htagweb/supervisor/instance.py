@@ -18,13 +18,13 @@ from htagweb_broker import (
     Answered,
     Clock,
     Connect,
+    End,
     EndReason,
     Entry,
     FailureReply,
     InboxMessage,
     InstanceId,
     Interact,
-    Launch,
     MessageError,
     Open,
     PageReply,
@@ -36,7 +36,8 @@ from htagweb_broker import (
 from htagweb.host import frames
 from htagweb.host.frames import Frame, FromApp
 from htagweb.supervisor import life as lives
-from htagweb.supervisor.life import Command, Life, Phase, Times
+from htagweb.supervisor.launches import facts_of, is_same_app, times_of, why_no_page
+from htagweb.supervisor.life import Command, Life, Phase
 from htagweb.supervisor.process import DUMP_SIGNAL, AppProcess
 from htagweb.supervisor.publisher import Publisher
 from htagweb.supervisor.taken import TakenNumbers
@@ -78,7 +79,9 @@ class OwnedInstance:
         extra = {"session": instance.session[:8], "app": instance.app, "generation": generation}
         self.log = logging.LoggerAdapter(logger, extra)
         self._output = logging.LoggerAdapter(output_logger, extra)
-        self.life: Life = lives.begin(self._times(), services.clock.now())
+        self.life: Life = lives.begin(
+            times_of(self._launch, services.never_connected_s), services.clock.now()
+        )
         self._publisher = Publisher(
             services.broker,
             instance,
@@ -98,12 +101,6 @@ class OwnedInstance:
         self._posts: dict[str, str] = {}
         self._taken = TakenNumbers()
         self._held: list[Entry] | None = None
-
-    def _times(self) -> Times:
-        launch = self._launch
-        return Times(
-            launch.timeout_interaction_s, launch.timeout_inactivity_s, self._services.never_connected_s
-        )
 
     # Life
 
@@ -127,13 +124,21 @@ class OwnedInstance:
         await self._process.attach(child.ends)
         session = {key: msgspec.Raw(value) for key, value in self._session.values.items()}
         self._process.send(
-            frames.Start(self.id.app, launch.args, launch.kargs, session, launch.debug, self._opened.request)
+            frames.Start(
+                self.id.app,
+                launch.args,
+                launch.kargs,
+                session,
+                launch.debug,
+                self._opened.request,
+                launch.http_only,
+            )
         )
         self._started = True
         for frame in self._unsent:
             self._process.send(frame)
         self._unsent.clear()
-        self._publisher.renew({"pid": str(child.pid)})
+        self._publisher.renew({"pid": str(child.pid), **facts_of(launch)})
         self.log.info("started, pid %d, forked in %.1f ms", child.pid, (services.clock.now() - began) * 1000)
 
     def _fail_start(self, error: str, detail: str) -> None:
@@ -169,18 +174,8 @@ class OwnedInstance:
         reason = self.life.reason or "crashed"
         age_s = self._services.clock.now() - self.life.born
         self.log.info("ended: %s, after %.1f s", reason, age_s)
-        self._refuse_requests(reason, self._why_no_page(reason), "")
+        self._refuse_requests(reason, why_no_page(reason, self.life.times.interaction_s), "")
         self._publisher.release(reason)
-
-    def _why_no_page(self, reason: EndReason) -> str:
-        match reason:
-            case "interaction_timeout":
-                return f"the app did not start within {self.life.times.interaction_s:g} s"
-            case "replaced":
-                return "the app was opened with other parameters meanwhile"
-            case "crashed":
-                return "the app's process ended while it started"
-        return f"the app ended while it started ({reason})"
 
     def _refuse_requests(self, reason: EndReason, error: str, detail: str) -> None:
         for request, worker in self._requests.items():
@@ -206,11 +201,11 @@ class OwnedInstance:
         """Take what waited in the inbox before ``run``: the last request decides how the app runs."""
         self._publisher.taken = taken
         for message in opens:
-            if _same_app(message.launch, self._launch):
+            if is_same_app(message.launch, self._launch):
                 self._take_open(message)
-                self._send(frames.Render(message.request))
+                self._send(frames.Render(message.request, message.launch.http_only))
             else:
-                refusal = FailureReply("replaced", self._why_no_page("replaced"))
+                refusal = FailureReply("replaced", why_no_page("replaced", 0))
                 self._publisher.reply(message.request, message.worker, refusal)
 
     def renew(self) -> None:
@@ -279,6 +274,8 @@ class OwnedInstance:
                 return self._handle_open(message)
             case Connect(generation) if generation == self.generation:
                 self._apply(lives.Connected())
+            case End(generation, reason) if generation == self.generation:
+                self.end(reason)
             # Not while ending (its page is told that), and not twice.
             case Interact(generation) if (
                 generation == self.generation and not self.life.is_ending and self._taken.is_new(message)
@@ -289,14 +286,16 @@ class OwnedInstance:
     def _handle_open(self, message: Open) -> None:
         if self.life.is_ending:
             self.pending_opens.append(message)
-        elif not _same_app(message.launch, self._launch):
+        elif not is_same_app(message.launch, self._launch):
             self.pending_opens.append(message)
             self.end("replaced")
         else:
+            if message.launch.parano != self._launch.parano:
+                self._publisher.renew(facts_of(message.launch))
             self._launch = message.launch
-            self.life = self.life.with_times(self._times())
+            self.life = self.life.with_times(times_of(message.launch, self._services.never_connected_s))
             self._take_open(message)
-            self._send(frames.Render(message.request))
+            self._send(frames.Render(message.request, message.launch.http_only))
 
     def _take_open(self, message: Open) -> None:
         self._requests[message.request] = message.worker
@@ -305,13 +304,17 @@ class OwnedInstance:
     def _handle_interaction(self, message: Interact) -> None:
         self._taken.take(message)
         self._apply(lives.Connected())
-        if len(self.life.deadlines) >= self._services.max_in_flight:
+        if self._in_flight(message.page) >= self._services.max_in_flight:
             text = f"Too many interactions wait for an answer (the limit is {self._services.max_in_flight})."
             return self._answer_error(message.page, message.number, text, message.worker)
         if message.worker:
             self._posts[_interact_work(message.page, message.number)] = message.worker
         self._apply(lives.Taken(_interact_work(message.page, message.number)))
         self._send(frames.Interact(message.page, message.number, message.call))
+
+    def _in_flight(self, page: str) -> int:
+        prefix = _interact_work(page, 0)[:-1]
+        return sum(work.startswith(prefix) for work in self.life.deadlines)
 
     def _answer_error(self, page: str, number: int, text: str, worker: str) -> None:
         scripts = msgspec.Raw(_encode({"err": text}))
@@ -383,10 +386,6 @@ class OwnedInstance:
         if not self.life.is_ending:
             self.log.error("its process ended by itself: %s", status)
         self._apply(lives.ProcessGone())
-
-
-def _same_app(one: Launch, other: Launch) -> bool:
-    return (one.args, one.kargs, one.debug) == (other.args, other.kargs, other.debug)
 
 
 def _open_work(request: str) -> str:

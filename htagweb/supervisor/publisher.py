@@ -125,7 +125,7 @@ class Publisher:
         """Emit the answer to an interaction; a web worker whose request waits for it is told."""
         self.save(changes)
         waiting = (worker, waiting_request(answered.page, answered.number)) if worker else None
-        self._emit(answered, waiting=waiting)
+        self._emit(answered, waiting=waiting, active_ms=self._clock.epoch_ms())
 
     def update(
         self, dom: msgspec.Raw, scripts: msgspec.Raw, changes: Changes, on_emitted: Callable[[bool], None]
@@ -139,11 +139,12 @@ class Publisher:
         action: Answered | UpdatedByApp,
         on_emitted: Callable[[bool], None] | None = None,
         waiting: tuple[str, str] | None = None,
+        active_ms: int = 0,
     ) -> None:
         numbered = self._outbox.next_action(action)
 
         async def job() -> None:
-            receivers = await self._outbox.emit(numbered, self.taken, waiting)
+            receivers = await self._outbox.emit(numbered, self.taken, waiting, active_ms)
             if on_emitted is not None:
                 on_emitted(receivers > 0)
 
@@ -161,6 +162,7 @@ class Publisher:
                 worker=worker,
                 reply=message,
                 taken=self.taken,
+                now_ms=self._clock.epoch_ms(),
             )
 
         async def job() -> None:

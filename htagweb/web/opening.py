@@ -75,9 +75,12 @@ class _Opening:
         """Ask, and wait for the answer; the caller limits the time."""
         with self._broker.replies.expect(self._request) as hint:
             message = Open(self._request, self._service.worker, self._launch)
-            opened = await self._broker.inbox.open(self._instance, message)
-            if opened is None:
+            most_apps = self._service.settings.max_apps_per_session
+            opened = await self._broker.inbox.open(self._instance, message, most_apps)
+            if opened == "busy":
                 return pages.too_busy()
+            if opened == "full":
+                return pages.too_many_apps(most_apps)
             if (refusal := await self._find_owner(opened.generation, opened.owner)) is not None:
                 return refusal
             waited_s = 0.0
@@ -107,7 +110,7 @@ class _Opening:
             return None
         if not supervisors.living:
             return pages.no_supervisor()
-        if not supervisors.has_room:
+        if not supervisors.has_room or supervisors.load >= self._service.settings.max_apps_in_total:
             return pages.no_room()
         await self._spawn(generation)
         return None

@@ -103,6 +103,13 @@ def too_busy() -> Response:
     return problem(503, "The app is busy", "Too many requests wait for it.", retry=True)
 
 
+def too_many_apps(most: int) -> Response:
+    """Say that the session runs as many apps as it may."""
+    return problem(
+        503, "Too many apps are open", f"One user may run {most} apps at once. Close one to go on.", retry=True
+    )
+
+
 def not_started(reason: EndReason, error: str, detail: str) -> Response:
     """Say why the app could not be started."""
     if reason in RETURNS_BY_ITSELF or reason == "replaced":

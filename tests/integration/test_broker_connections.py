@@ -258,7 +258,7 @@ async def test_on_a_cluster_an_instance_is_claimed_used_and_released(node: Bench
 async def test_on_a_cluster_a_request_is_answered(node: Bench) -> None:
     await node.owned()
     page = PageReply("1-aa", "<p>")
-    await node.replies.reply(CART, "1-aa", request="r1", worker="w1", reply=page, taken="")
+    await node.replies.reply(CART, "1-aa", request="r1", worker="w1", reply=page, taken="", now_ms=1)
     assert await node.web().replies.read(SESSION, "r1") is not None
 
 

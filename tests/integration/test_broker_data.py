@@ -66,8 +66,8 @@ async def test_an_open_tells_the_generation_of_what_has_ended(bench: Bench) -> N
 async def test_an_inbox_holds_its_number_of_messages_and_no_more(bench: Bench) -> None:
     await bench.owned()
     for _ in range(limits.INBOX_MAX_ENTRIES):
-        assert await bench.inbox.open(CART, OPEN) is not None
-    assert await bench.inbox.open(CART, OPEN) is None
+        assert await bench.inbox.open(CART, OPEN) == Opened("1-aa", "s1")
+    assert await bench.inbox.open(CART, OPEN) == "busy"
     assert await bench.inbox.submit(CART, interact("1-aa"), 1000) == "busy"
     assert await bench.call("XLEN", bench.keys.inbox(CART)) == limits.INBOX_MAX_ENTRIES
 
@@ -384,7 +384,7 @@ async def test_after_a_full_life_every_key_expires_except_two(bench: Bench, serv
     await bench.presence.beat("s1", BEAT)
     writer = await bench.owned()
     await bench.spawns.settle(entry)
-    await bench.replies.reply(CART, "1-aa", request="r1", worker="w1", reply=PAGE, taken="")
+    await bench.replies.reply(CART, "1-aa", request="r1", worker="w1", reply=PAGE, taken="", now_ms=1)
     await bench.inbox.submit(CART, interact("1-aa"), 1000)
     await bench.emit(writer, 3)
     await bench.ownership.renew(CART, "1-aa")

@@ -293,7 +293,7 @@ async def test_a_reply_is_stored_with_the_last_number_and_told_to_the_worker(ben
     await bench.emit(await bench.owned(), 2)
     page = PageReply("1-aa", "<p>")
     reader: ReplyReader = bench.web().replies
-    await bench.replies.reply(CART, "1-aa", request="r1", worker="w1", reply=page, taken="")
+    await bench.replies.reply(CART, "1-aa", request="r1", worker="w1", reply=page, taken="", now_ms=1)
     replied = await reader.read(CART.session, "r1")
     assert replied is not None
     assert (replied.reply, replied.number) == (page, 2)
@@ -306,7 +306,7 @@ async def test_a_reply_removes_what_was_taken_from_the_inbox(bench: Bench) -> No
         await bench.inbox.open(CART, OPEN)
     first, second = await bench.ids(bench.keys.inbox(CART))
     page = PageReply("1-aa", "<p>")
-    await bench.replies.reply(CART, "1-aa", request="r1", worker="w1", reply=page, taken=first)
+    await bench.replies.reply(CART, "1-aa", request="r1", worker="w1", reply=page, taken=first, now_ms=1)
     assert await bench.ids(bench.keys.inbox(CART)) == [second]
 
 
@@ -314,5 +314,5 @@ async def test_a_reply_of_an_old_generation_is_refused_and_stored_nowhere(bench:
     await bench.claim("2-bb")
     page = PageReply("1-aa", "<p>")
     with pytest.raises(NotOwner):
-        await bench.replies.reply(CART, "1-aa", request="r1", worker="w1", reply=page, taken="")
+        await bench.replies.reply(CART, "1-aa", request="r1", worker="w1", reply=page, taken="", now_ms=1)
     assert await bench.web().replies.read(CART.session, "r1") is None

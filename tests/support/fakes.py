@@ -15,6 +15,7 @@ from htagweb_broker import (
     Claimed,
     Connect,
     Emission,
+    End,
     Entry,
     InstanceId,
     Interact,
@@ -22,6 +23,7 @@ from htagweb_broker import (
     Open,
     Opened,
     Record,
+    Refused,
     Replied,
     Reply,
     SessionData,
@@ -101,7 +103,7 @@ class FakeBroker:
         self.kept_answer: Emission | None = None
         self.feed: asyncio.Queue[Emission | Exception] = asyncio.Queue()
         self.submitted: Submitted = "ok"
-        self.inbox_full = False
+        self.open_refused: Refused | None = None
         self.ownership = _Ownership(self)
         self.replies = _Replies(self)
         self.sessions = _Sessions(self)
@@ -187,7 +189,9 @@ class FakeOutboxWriter(_Part):
         self._actions[self.number] = action
         return Numbered(self.number, body, 1)
 
-    async def emit(self, action: Numbered, taken: str, waiting: tuple[str, str] | None = None) -> int:
+    async def emit(
+        self, action: Numbered, taken: str, waiting: tuple[str, str] | None = None, active_ms: int = 0
+    ) -> int:
         self._broker.note("emit", action.number, self._actions[action.number], taken, waiting)
         return self._broker.receivers
 
@@ -237,7 +241,15 @@ class _Ownership(_Part):
 
 class _Replies(_Part):
     async def reply(
-        self, instance: InstanceId, generation: str, *, request: str, worker: str, reply: Reply, taken: str
+        self,
+        instance: InstanceId,
+        generation: str,
+        *,
+        request: str,
+        worker: str,
+        reply: Reply,
+        taken: str,
+        now_ms: int,
     ) -> None:
         self._broker.note("reply", request, worker, reply, taken)
 
@@ -327,14 +339,16 @@ class _Readers(_Part):
 
 
 class _Inbox(_Part):
-    async def open(self, instance: InstanceId, message: Open) -> Opened | None:
+    async def open(self, instance: InstanceId, message: Open, most_apps: int) -> Opened | Refused:
         self._broker.note("open", instance, message)
-        if self._broker.inbox_full:
-            return None
+        if self._broker.open_refused is not None:
+            return self._broker.open_refused
         record = self._broker.records.get(instance)
         return Opened(record.generation, record.owner) if record else Opened("", "")
 
-    async def submit(self, instance: InstanceId, message: Interact | Connect, max_bytes: int) -> Submitted:
+    async def submit(
+        self, instance: InstanceId, message: Interact | Connect | End, max_bytes: int
+    ) -> Submitted:
         self._broker.note("submit", message)
         return self._broker.submitted
 

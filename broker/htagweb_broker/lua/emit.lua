@@ -2,7 +2,8 @@
 -- chooses the number, and one that is there already is not emitted again.
 -- KEYS: instance hash, outbox stream, inbox stream, channel
 -- ARGV: generation, number, action, oldest number to keep, last inbox entry taken ("" for none), TTL ms,
---       the request that waits, and its web worker's channel ("" for none; no key: it is in another slot)
+--       the request that waits, and its web worker's channel ("" for none; no key: it is in another slot),
+--       the time of the activity that it answers ("" for none)
 -- Returns -1 (another generation owns it), or how many subscribers got it
 local now = redis.call('HMGET', KEYS[1], 'generation', 'out', 'owner')
 if now[1] ~= ARGV[1] or not now[3] then
@@ -14,6 +15,9 @@ end
 -- The append first: if the server refuses it, nothing else has happened yet and it can be repeated.
 redis.call('XADD', KEYS[2], 'MINID', ARGV[4] .. '-0', ARGV[2] .. '-0', 'g', ARGV[1], 'm', ARGV[3])
 redis.call('HSET', KEYS[1], 'out', ARGV[2])
+if ARGV[9] ~= '' then
+  redis.call('HSET', KEYS[1], 'active_ms', ARGV[9])
+end
 if ARGV[5] ~= '' then
   redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
   redis.call('XDEL', KEYS[3], ARGV[5])

@@ -1,7 +1,7 @@
 -- Give an instance up: emit its end as the last action and clear the owner. What the inbox still
 -- holds stays there for the next generation. Safe to repeat.
--- KEYS: instance hash, outbox stream, inbox stream, channel
--- ARGV: generation, number, action, reason, last inbox entry taken ("" for none), TTL ms
+-- KEYS: instance hash, outbox stream, inbox stream, channel, the session's set of apps
+-- ARGV: generation, number, action, reason, last inbox entry taken ("" for none), TTL ms, app
 -- Returns -1 (another generation owns it), or how many entries wait in the inbox
 local now = redis.call('HMGET', KEYS[1], 'generation', 'owner')
 if now[1] ~= ARGV[1] then
@@ -11,6 +11,7 @@ if now[2] then
   -- The append first: if the server refuses it, nothing else has happened yet and it can be repeated.
   redis.call('XADD', KEYS[2], ARGV[2] .. '-0', 'g', ARGV[1], 'm', ARGV[3])
   redis.call('HDEL', KEYS[1], 'owner')
+  redis.call('SREM', KEYS[5], ARGV[7])
   redis.call('HSET', KEYS[1], 'out', ARGV[2], 'reason', ARGV[4])
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   redis.call('PEXPIRE', KEYS[2], ARGV[6])

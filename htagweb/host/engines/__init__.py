@@ -42,6 +42,10 @@ class Engine(Protocol):
         """Return the whole HTML document."""
         ...
 
+    def allow_updates(self, allowed: bool) -> None:
+        """Say whether what the app changes by itself can reach its pages; at first it can."""
+        ...
+
     async def interact(self, call: Call) -> Actions:
         """Run one interaction; what the app raises becomes an ``err`` action, never an exception."""
         ...

@@ -113,7 +113,12 @@ class Htag1Engine:
         async def send_actions(response: dict[str, Any]) -> bool:
             return await on_update(_split(response))
 
-        self._renderer.sendactions = send_actions
+        self._send_actions = send_actions
+        self.allow_updates(True)
+
+    def allow_updates(self, allowed: bool) -> None:
+        """Say whether ``tag.update()`` reaches a page; where not, htag returns False and sends nothing."""
+        self._renderer.sendactions = self._send_actions if allowed else None
 
     def render(self) -> str:
         """Return the whole HTML document; what the app's ``render`` methods raise comes out as it is."""

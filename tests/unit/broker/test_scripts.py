@@ -9,10 +9,12 @@ from htagweb_broker.clock import SystemClock
 from htagweb_broker.connection import COMMAND_TIMEOUT_S, Argument
 from htagweb_broker.errors import BrokerRefused, NotOwner, ScriptUnknown
 from htagweb_broker.inbox import Inbox, Opened
-from htagweb_broker.keys import Keys
-from htagweb_broker.messages import Connect, Launch, Open
+from htagweb_broker.keys import InstanceId, Keys
+from htagweb_broker.messages import Connect, Ended, Launch, Open, PageReply
+from htagweb_broker.outbox import OutboxWriter
 from htagweb_broker.ownership import Claim, Claimed, Ownership, Record
 from htagweb_broker.presence import Beat, Presence
+from htagweb_broker.replies import ReplyWriter
 from htagweb_broker.scripts import Script
 from htagweb_broker.sessions import Sessions
 
@@ -157,3 +159,43 @@ def test_a_broker_with_a_bad_address_or_namespace_is_refused_at_once(url: str, n
         WebBroker(url, namespace, "w1", SystemClock(), 60)
     with pytest.raises(ValueError, match=r"."):
         SupervisorBroker(url, namespace, SystemClock(), lambda instance, entries: None)
+
+
+async def test_the_apps_of_a_session_are_those_that_somebody_owns(memory: FakeServerClient) -> None:
+    sessions, ownership = Sessions(memory, Keys()), Ownership(memory, Keys())
+    await claim(memory, "1-aa")
+    assert await sessions.apps(SESSION) == [CART.app]
+    await ownership.release(CART, "1-aa", 1, "exit", "")
+    assert await sessions.apps(SESSION) == []
+    await claim(memory, "2-bb", Claimed("1-aa", ""))
+    await ownership.take_over(CART, "s1")
+    assert await sessions.apps(SESSION) == []
+
+
+async def test_a_session_that_runs_as_many_apps_as_it_may_opens_only_those(memory: FakeServerClient) -> None:
+    inbox, other = Inbox(memory, Keys()), InstanceId(SESSION, "m.Other")
+    await claim(memory, "1-aa")
+    assert await inbox.open(other, OPEN, 1) == "full"
+    assert await memory.call("XLEN", Keys().inbox(other)) == 0
+    assert await inbox.open(CART, OPEN, 1) == Opened("1-aa", "s1")
+    await Ownership(memory, Keys()).release(CART, "1-aa", 1, "exit", "")
+    assert await inbox.open(other, OPEN, 1) == Opened("", "")
+
+
+async def test_answers_and_pages_note_the_activity_and_updates_do_not(
+    memory: FakeServerClient,
+) -> None:
+    await claim(memory, "1-aa")
+    writer = OutboxWriter(memory, Keys(), CART, "1-aa")
+
+    async def active() -> Any:
+        return await memory.call("HGET", Keys().instance(CART), "active_ms")
+
+    await writer.emit(writer.next_action(Ended("exit")), "")
+    assert await active() is None
+    await writer.emit(writer.next_action(Ended("exit")), "", None, 77)
+    assert await active() == b"77"
+    page = PageReply("1-aa", "<html>")
+    replies = ReplyWriter(memory, Keys())
+    await replies.reply(CART, "1-aa", request="r", worker="w", reply=page, taken="", now_ms=99)
+    assert await active() == b"99"

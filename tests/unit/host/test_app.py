@@ -243,6 +243,14 @@ async def test_a_rendered_page_shows_what_has_changed(supervisor: Supervisor) ->
     assert ">news</span>" in page.html
 
 
+async def test_an_app_whose_pages_have_no_socket_sends_no_update(supervisor: Supervisor) -> None:
+    app = await supervisor.start()
+    await supervisor.send(frames.Render("r1", http_only=True))
+    await supervisor.expect(frames.Page)
+    assert of((await supervisor.ask(app, "refresh")).scripts) == {}
+    assert app.delivered == [False]
+
+
 async def test_an_interaction_is_answered_with_its_page_and_number(supervisor: Supervisor) -> None:
     app = await supervisor.start()
     answer = await supervisor.ask(app, "show", "x")

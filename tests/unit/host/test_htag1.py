@@ -325,3 +325,13 @@ async def test_the_rehearsal_app_can_be_built_clicked_and_rendered(host: Host) -
     answer = await engine.interact(Call(id(app), "touch", [1], {}, {}))
     assert "err" not in answer.scripts
     assert ">1<" in answer.dom["update"][id(app)]
+
+
+async def test_where_updates_reach_nobody_an_update_is_false_and_sends_nothing(host: Host) -> None:
+    engine, app = host.build()
+    engine.allow_updates(False)
+    assert await app.update() is False
+    assert host.updates == []
+    engine.allow_updates(True)
+    assert await app.update() is True
+    assert len(host.updates) == 1

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from htagweb_broker import Answered, Connect, Entry, FailureReply, NotOwner, SessionData, UpdatedByApp
+from htagweb_broker import Answered, Connect, End, Entry, FailureReply, NotOwner, SessionData, UpdatedByApp
+from msgspec import structs
 
 from htagweb.host import frames
 from htagweb.supervisor.life import Phase
@@ -71,6 +72,29 @@ async def test_what_is_meant_for_another_generation_is_dropped(rig: Rig) -> None
     await rig.bring(interaction(1, generation="0-old"), Connect("0-old"))
     assert rig.process.sent == []
     assert not owned.life.connected
+
+
+async def test_an_end_from_outside_ends_the_living_generation_alone(rig: Rig) -> None:
+    owned = await rig.start()
+    await rig.bring(End("0-old", "killed"))
+    assert not owned.life.is_ending
+    await rig.bring(End(GENERATION, "killed"))
+    assert owned.life.reason == "killed"
+    await rig.gone()
+    assert rig.ended() == "killed"
+
+
+async def test_one_page_has_so_many_interactions_unanswered_and_another_its_own(rig: Rig) -> None:
+    await rig.start()
+    await rig.bring(*(interaction(number) for number in range(1, 6)), interaction(1, "other"))
+    assert numbers(rig) == [*(("page", number) for number in range(1, 5)), ("other", 1)]
+
+
+async def test_how_its_pages_speak_goes_to_the_app_and_into_the_record(rig: Rig) -> None:
+    await rig.start()
+    await rig.bring(opening("r2", structs.replace(LAUNCH, http_only=True, parano=True)))
+    assert rig.process.sent == [frames.Render("r2", http_only=True)]
+    assert rig.broker.of("renew")[-1] == ({"parano": "1"},)
 
 
 async def test_a_connection_is_noted(rig: Rig) -> None:

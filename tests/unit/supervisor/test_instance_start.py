@@ -32,7 +32,7 @@ async def test_the_app_is_forked_from_its_template(rig: Rig) -> None:
 async def test_the_process_is_noted_in_the_broker(rig: Rig) -> None:
     rig.own()
     await rig.run()
-    assert rig.broker.of("renew") == [({"pid": "4001"},)]
+    assert rig.broker.of("renew") == [({"pid": "4001", "parano": "0"},)]
 
 
 async def test_the_first_page_answers_the_request(rig: Rig) -> None:

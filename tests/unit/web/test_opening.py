@@ -164,7 +164,7 @@ async def test_a_supervisor_that_leaves_while_the_page_waits_is_told(site: Site)
 
 
 async def test_a_full_inbox_is_told(site: Site) -> None:
-    site.broker.inbox_full = True
+    site.broker.open_refused = "busy"
     assert (await site.get()).status_code == 503
 
 
