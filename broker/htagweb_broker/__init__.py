@@ -11,9 +11,11 @@ from htagweb_broker.errors import (
     FeedBroken,
     MessageError,
     NotOwner,
+    SessionMoved,
 )
 from htagweb_broker.feeds import Feed
 from htagweb_broker.inbox import Opened, Refused, Submitted
+from htagweb_broker.inspection import Inspector, RunningApp, StoredSession
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.messages import (
     MAX_INBOX_BYTES,
@@ -38,15 +40,18 @@ from htagweb_broker.messages import (
 )
 from htagweb_broker.outbox import Emission, OutboxWriter
 from htagweb_broker.ownership import Claim, Claimed, Record
+from htagweb_broker.pages import Pages
 from htagweb_broker.presence import Beat, Supervisors
 from htagweb_broker.readers import Entry
 from htagweb_broker.replies import Replied
+from htagweb_broker.seals import MOST_NUMBER, Taken
 from htagweb_broker.sessions import SessionData
 from htagweb_broker.spawns import SpawnEntry
 
 __all__ = [
     "MAX_INBOX_BYTES",
     "MAX_OUTBOX_BYTES",
+    "MOST_NUMBER",
     "Absence",
     "Answered",
     "Beat",
@@ -66,6 +71,7 @@ __all__ = [
     "Feed",
     "FeedBroken",
     "InboxMessage",
+    "Inspector",
     "InstanceId",
     "Interact",
     "Keys",
@@ -76,17 +82,22 @@ __all__ = [
     "Opened",
     "OutboxWriter",
     "PageReply",
+    "Pages",
     "Record",
     "Refused",
     "Replied",
     "Reply",
+    "RunningApp",
     "SessionData",
+    "SessionMoved",
     "SpawnEntry",
     "SpawnRequest",
+    "StoredSession",
     "Submitted",
     "SupervisorBroker",
     "Supervisors",
     "SystemClock",
+    "Taken",
     "UpdatedByApp",
     "WebBroker",
     "decode_inbox",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from htagweb_broker import limits
+from htagweb_broker.arrivals import Arrivals
 from htagweb_broker.channels import Channels
 from htagweb_broker.clock import Clock
 from htagweb_broker.connection import Client, Endpoint
@@ -11,9 +12,12 @@ from htagweb_broker.inbox import Inbox
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.outbox import OutboxReader, OutboxWriter
 from htagweb_broker.ownership import Ownership
+from htagweb_broker.pages import Pages
 from htagweb_broker.presence import Presence
 from htagweb_broker.readers import Deliver, InboxReaders
+from htagweb_broker.renewals import Renewals
 from htagweb_broker.replies import ReplyReader, ReplyWriter
+from htagweb_broker.seals import Seals
 from htagweb_broker.secret import shared_secret
 from htagweb_broker.sessions import Sessions
 from htagweb_broker.spawns import Spawns
@@ -34,6 +38,10 @@ class WebBroker:
         self.feeds = Feeds(self.channels, self.outbox, self._keys)
         self.replies = ReplyReader(self._client, self._keys, self.channels, worker)
         self.sessions = Sessions(self._client, self._keys, session_ttl_s)
+        self.renewals = Renewals(self._client, self._keys, self.sessions, session_ttl_s)
+        self.arrivals = Arrivals(self._client, self._keys)
+        self.pages = Pages(self._client, self._keys)
+        self.seals = Seals(self._client, self._keys)
         self.presence = Presence(self._client, self._keys)
         self.spawns = Spawns(self._client, self._keys)
 

@@ -7,6 +7,7 @@
     ├── BrokerRefused       the server answered with an error: out of memory, no permission, wrong type
     │   └── ScriptUnknown   the server does not know the script yet (handled inside this package)
     ├── MessageError        a message is malformed or over its limit
+    │   └── SessionMoved    it is for a session that has a new id by now
     ├── NotOwner            the instance belongs to another generation: whoever asked must stop writing
     └── FeedBroken          a follower cannot go on from its number: the page must be rendered anew
 """
@@ -34,6 +35,10 @@ class ScriptUnknown(BrokerRefused):
 
 class MessageError(BrokerError):
     """Raised when a message does not decode as what was expected, or is over its size limit."""
+
+
+class SessionMoved(MessageError):
+    """Raised when what was to be written belongs to a session id that was renewed, or is being renewed."""
 
 
 class NotOwner(BrokerError):

@@ -7,26 +7,33 @@ session: a cluster keeps all keys of one session in one slot.
 key                                  type    written by  read by     expires
 ==================================== ======= =========== =========== =========================
 ``ns:{pN}:session:S``                hash    both        both        sliding, 14 days
+``ns:{pN}:moved:S``                  string  web         both        a minute
+``ns:{pN}:pages:S``                  zset    web         web         90 s after its last page entered
 ``ns:{pN}:instance:S:A``             hash    supervisor  both        a day, renewed while owned
 ``ns:{pN}:apps:S``                   set     supervisor  both        as its newest instance
 ``ns:{pN}:inbox:S:A``                stream  web         supervisor  an hour after the last entry
 ``ns:{pN}:outbox:S:A``               stream  supervisor  web         as its instance
 ``ns:{pN}:actions:S:A``              channel supervisor  web         (a channel holds nothing)
 ``ns:{pN}:reply:R``                  string  supervisor  web         a minute
+``ns:{pN}:seal:S:C``                 hash    web         web         sliding, an hour
+``ns:arrivals:D``                    string  web         web         a second
 ``ns:web:W``                         channel supervisor  web         (a channel holds nothing)
 ``ns:spawn``                         stream  web         supervisor  never: its group would go
 ``ns:{supervisors}:known``           set     supervisor  both        a day after the last beat
 ``ns:{supervisors}:beat:I``          hash    supervisor  both        5 s after the last beat
-``ns:{supervisors}:owned:I``         set     supervisor  supervisor  a day after the last beat
+``ns:{supervisors}:owned:I``         set     supervisor  both        a day after the last beat
+``ns:{supervisors}:drain:I``         string  operator    supervisor  a minute
 ``ns:secret``                        string  web         web         never: it signs the cookies
 ==================================== ======= =========== =========== =========================
 
 S: the session's digest, A: the app (``module.Class``), R: a request,
+C: the place of a sealed channel, D: the digest of a visitor's address,
 W: a web worker, I: a supervisor's incarnation.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 PARTITIONS = 128
@@ -80,6 +87,14 @@ class Keys:
         """Return the key of a session's values."""
         return self._in_partition(session, f"session:{session}")
 
+    def moved(self, session: str) -> str:
+        """Return the key of the mark that a session has, or is getting, a new id."""
+        return self._in_partition(session, f"moved:{session}")
+
+    def pages(self, session: str) -> str:
+        """Return the key of a session's connected pages."""
+        return self._in_partition(session, f"pages:{session}")
+
     def apps(self, session: str) -> str:
         """Return the key of the apps that a session runs."""
         return self._in_partition(session, f"apps:{session}")
@@ -104,6 +119,14 @@ class Keys:
         """Return the key of the answer to one request of a web worker."""
         return self._in_partition(session, f"reply:{request}")
 
+    def seal(self, session: str, place: int) -> str:
+        """Return the key of one place for a session's sealed channels."""
+        return self._in_partition(session, f"seal:{session}:{place}")
+
+    def arrivals(self, address: str) -> str:
+        """Return the key of the counter of new sessions of an address's digest."""
+        return f"{self.namespace}:arrivals:{address}"
+
     def web(self, worker: str) -> str:
         """Return the channel that tells a web worker of replies."""
         return f"{self.namespace}:web:{worker}"
@@ -115,3 +138,15 @@ class Keys:
     def owned(self, supervisor: str) -> str:
         """Return the key of the instances that a supervisor may own."""
         return f"{self.namespace}:{{supervisors}}:owned:{supervisor}"
+
+    def drain(self, supervisor: str) -> str:
+        """Return the key of an operator's order to drain."""
+        return f"{self.namespace}:{{supervisors}}:drain:{supervisor}"
+
+    def any_session(self) -> str:
+        """Return the pattern (of SCAN) of all keys of sessions' values."""
+        return re.sub(r"([\\?\[\]])", r"\\\1", self.namespace) + ":{p*}:session:*"
+
+    def session_of(self, key: str) -> str:
+        """Return the session whose values a key holds."""
+        return key.rpartition(":")[2]

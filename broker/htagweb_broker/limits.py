@@ -13,6 +13,13 @@ SESSION_MAX_FIELDS = 1000
 SESSION_MAX_WRITE_BYTES = 1024 * 1024
 SESSION_MAX_BYTES = 4 * 1024 * 1024
 """All of a session together: every request reads it."""
+CLOSED_TTL_MS = 10 * SECOND_MS
+"""So long at most requests wait for a session's new id; then it goes on under the old one."""
+MOVED_TTL_MS = MINUTE_MS
+"""So long the old id of a session is known to be one."""
+ARRIVALS_TTL_MS = SECOND_MS
+PAGE_TTL_MS = 90 * SECOND_MS
+"""Life of a connected page's place; whoever holds it enters again before."""
 
 INSTANCE_TTL_MS = DAY_MS
 INSTANCE_RENEW_S = 6 * 3600.0
@@ -25,10 +32,15 @@ OUTBOX_MAX_ENTRIES = 256
 OUTBOX_KEEP_BYTES = 4 * 1024 * 1024
 REPLY_TTL_MS = MINUTE_MS
 SPAWN_MAX_ENTRIES = 10_000
+SEAL_TTL_MS = HOUR_MS
+SEALS_PER_SESSION = 1024
+"""Places for a session's sealed channels; a new one takes a place at random."""
 
 BEAT_INTERVAL_S = 1.0
 BEAT_TTL_MS = 5 * SECOND_MS
 REGISTRY_TTL_MS = DAY_MS
+DRAIN_TTL_MS = MINUTE_MS
+"""A living supervisor beats many times meanwhile; a later one of that name is another incarnation."""
 
 assert BEAT_TTL_MS >= 3 * BEAT_INTERVAL_S * SECOND_MS, "one or two late beats are no death"
 assert INSTANCE_RENEW_S * SECOND_MS * 2 <= INSTANCE_TTL_MS, "one failed renewal must not lose an instance"

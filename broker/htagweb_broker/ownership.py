@@ -16,6 +16,7 @@ from htagweb_broker.scripts import Script
 _claim = Script("claim")
 _renew = Script("renew")
 _release = Script("release")
+_restore = Script("restore")
 _take_over = Script("take_over")
 
 
@@ -43,7 +44,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A claim that was lost, and to whom ("" where nobody owns it)."""
+    """Under which generation an instance is, and whose it is ("" where nobody owns it)."""
 
     generation: str
     owner: str
@@ -107,6 +108,21 @@ class Ownership:
         )
         if not kept:
             raise NotOwner(f"{instance} is no longer of generation {generation}")
+
+    async def restore(self, instance: InstanceId, claim: Claimed, out: int, facts: dict[str, str]) -> bool:
+        """Write the record of an owned instance again, if the server has lost it.
+
+        ``out`` is the number of its last action. Returns False when another has the instance by now.
+        """
+        keys = self._keys
+        described = [text for item in facts.items() for text in item]
+        restored: int = await _restore(
+            self._caller,
+            (keys.instance(instance), keys.apps(instance.session)),
+            *(claim.generation, claim.owner, out, limits.INSTANCE_TTL_MS, instance.app),
+            *described,
+        )
+        return restored == 1
 
     async def release(
         self, instance: InstanceId, generation: str, number: int, reason: EndReason, taken: str

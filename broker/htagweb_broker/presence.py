@@ -66,8 +66,8 @@ class Presence:
         self._client = client
         self._keys = keys
 
-    async def beat(self, supervisor: str, beat: Beat) -> None:
-        """Say that the supervisor lives, for the next 5 seconds."""
+    async def beat(self, supervisor: str, beat: Beat) -> bool:
+        """Say that the supervisor lives, for the next 5 seconds; return whether it is to drain."""
         keys = self._keys
         fields: dict[str, str | int] = {
             "name": beat.name,
@@ -78,14 +78,22 @@ class Presence:
             "load": beat.load,
             "draining": int(beat.draining),
         }
-        await _beat(
+        ordered = await _beat(
             self._client,
-            (keys.beat(supervisor), keys.known_supervisors, keys.owned(supervisor)),
+            (
+                *(keys.beat(supervisor), keys.known_supervisors),
+                *(keys.owned(supervisor), keys.drain(supervisor)),
+            ),
             supervisor,
             limits.BEAT_TTL_MS,
             limits.REGISTRY_TTL_MS,
             *(part for item in fields.items() for part in item),
         )
+        return bool(ordered)
+
+    async def order_drain(self, supervisor: str) -> None:
+        """Have the supervisor drain: it hears so with its next beat."""
+        await self._client.call("SET", self._keys.drain(supervisor), 1, "PX", limits.DRAIN_TTL_MS)
 
     async def supervisors(self) -> Supervisors:
         """Return who lives and who is only remembered."""
@@ -105,7 +113,7 @@ class Presence:
         """Forget a supervisor that ended, or whose instances were all taken over."""
         keys = self._keys
         await self._client.call_all(
-            ("DEL", keys.beat(supervisor), keys.owned(supervisor)),
+            ("DEL", keys.beat(supervisor), keys.owned(supervisor), keys.drain(supervisor)),
             ("SREM", keys.known_supervisors, supervisor),
         )
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import msgspec
 
 from htagweb_broker import limits
-from htagweb_broker.connection import Client
-from htagweb_broker.errors import MessageError
+from htagweb_broker.connection import Argument, Client
+from htagweb_broker.errors import MessageError, SessionMoved
 from htagweb_broker.keys import Keys
 from htagweb_broker.scripts import Script
 
@@ -25,6 +25,29 @@ class SessionData:
 
     values: dict[str, bytes]
     version: str
+    is_moving: bool = False
+    """It is getting a new id, or has got it a moment ago."""
+
+
+def as_arguments(changes: Mapping[str, bytes | None]) -> list[Argument]:
+    """Return changes as scripts take them: how many to set, field, value, …, then fields to delete."""
+    sets = [text for key, value in changes.items() if value is not None for text in (_encode(key), value)]
+    return [len(sets) // 2, *sets, *(_encode(key) for key, value in changes.items() if value is None)]
+
+
+def _size(values: Mapping[str, bytes | None]) -> int:
+    return sum(len(_encode(key)) + len(value or b"") for key, value in values.items())
+
+
+def _check_write(changes: Mapping[str, bytes | None]) -> None:
+    size, limit = _size(changes), limits.SESSION_MAX_WRITE_BYTES
+    if size > limit:
+        raise MessageError(f"session values of {size} bytes are over the limit of {limit}")
+
+
+def _too_much() -> MessageError:
+    most = f"{limits.SESSION_MAX_FIELDS} keys and {limits.SESSION_MAX_BYTES} bytes"
+    return MessageError(f"a session holds at most {most}")
 
 
 class Sessions:
@@ -43,44 +66,53 @@ class Sessions:
     async def read(self, session: str) -> SessionData:
         """Return the session's data; its life starts anew."""
         key = self._keys.session(session)
-        raw, _ = await self._client.call_all(("HGETALL", key), ("PEXPIRE", key, self._ttl_ms))
+        raw, _, is_moving = await self._client.call_all(
+            ("HGETALL", key), ("PEXPIRE", key, self._ttl_ms), ("EXISTS", self._keys.moved(session))
+        )
         fields = dict(zip(raw[::2], raw[1::2], strict=True))
         version = fields.pop(b"version", b"").decode()
-        return SessionData({_decode_key(name): value for name, value in fields.items()}, version)
+        values = {_decode_key(name): value for name, value in fields.items()}
+        return SessionData(values, version, is_moving == 1)
+
+    async def is_moving(self, session: str) -> bool:
+        """Return whether the session is getting a new id, or has got it a moment ago."""
+        return bool(await self._client.call("EXISTS", self._keys.moved(session)))
 
     async def write(self, session: str, changes: Mapping[str, bytes | None]) -> tuple[str, str]:
         """Set (JSON text) and delete (None) values; return the version before and after.
 
         Keys that are not named stay as they are. MessageError when the write,
-        or the session with it, is over its limit; then nothing is written.
+        or the session with it, is over its limit, SessionMoved when the session
+        has a new id by now; then nothing is written.
         """
-        size = sum(len(_encode(key)) + len(value or b"") for key, value in changes.items())
-        if size > limits.SESSION_MAX_WRITE_BYTES:
-            raise MessageError(
-                f"session values of {size} bytes are over the limit of {limits.SESSION_MAX_WRITE_BYTES}"
-            )
-        sets = [text for key, value in changes.items() if value is not None for text in (_encode(key), value)]
-        deletes = [_encode(key) for key, value in changes.items() if value is None]
+        _check_write(changes)
         version = secrets.token_urlsafe(9)
         answer = await _write(
             self._client,
-            (self._keys.session(session),),
+            (self._keys.session(session), self._keys.moved(session)),
             version,
             self._ttl_ms,
             limits.SESSION_MAX_FIELDS,
             limits.SESSION_MAX_BYTES,
-            len(sets) // 2,
-            *sets,
-            *deletes,
+            *as_arguments(changes),
         )
+        if answer == b"moved":
+            raise SessionMoved("the session has a new id: nothing is kept under the old one")
         if answer is None:
-            most = f"{limits.SESSION_MAX_FIELDS} keys and {limits.SESSION_MAX_BYTES} bytes"
-            raise MessageError(f"a session holds at most {most}")
+            raise _too_much()
         return answer[0].decode(), version
 
     async def apps(self, session: str) -> list[str]:
         """Return the apps that the session runs, sorted."""
         return sorted(app.decode() for app in await self._client.call("SMEMBERS", self._keys.apps(session)))
+
+    async def check_room(self, session: str, changes: Mapping[str, bytes | None]) -> None:
+        """MessageError when the session cannot take the changes as it is now."""
+        _check_write(changes)
+        values = {**(await self.read(session)).values, **changes}
+        kept = {key: value for key, value in values.items() if value is not None}
+        if len(kept) > limits.SESSION_MAX_FIELDS or _size(kept) > limits.SESSION_MAX_BYTES:
+            raise _too_much()
 
     async def delete(self, session: str) -> None:
         """Forget the session's data."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from htagweb_broker import limits
 from htagweb_broker.connection import Client
-from htagweb_broker.errors import BrokerRefused
+from htagweb_broker.errors import BrokerRefused, BrokerUnavailable
 from htagweb_broker.keys import Keys
 from htagweb_broker.messages import SpawnRequest, encode
 
@@ -51,7 +51,10 @@ class Spawns:
                 raise
 
     async def take(self, supervisor: str, count: int, block_s: float) -> list[SpawnEntry]:
-        """Wait for requests and take up to ``count``; settle each afterwards."""
+        """Wait for requests and take up to ``count``; settle each afterwards.
+
+        BrokerUnavailable when the server has lost its data; the stream is there again then.
+        """
         try:
             answer = await self._client.call(
                 *("XREADGROUP", "GROUP", GROUP, supervisor, "COUNT", count),
@@ -61,8 +64,8 @@ class Spawns:
         except BrokerRefused as exc:
             if not str(exc).startswith("NOGROUP"):
                 raise
-            await self.create_group()  # the server lost its data
-            return []
+            await self.create_group()
+            raise BrokerUnavailable("the server has lost its data") from exc
         return _parse(answer[0][1]) if answer else []
 
     async def take_abandoned(self, supervisor: str, count: int) -> list[SpawnEntry]:

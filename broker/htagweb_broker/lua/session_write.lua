@@ -1,8 +1,13 @@
 -- Write the changed values of a session, key by key, and give it a new version.
 -- A field is the key's JSON text, so it starts with a quote and never is the field "version".
--- KEYS: session hash
+-- KEYS: session hash, the mark that it has moved to a new id
 -- ARGV: new version, TTL ms, most fields, most bytes, how many to set, field, value, …, then fields to delete
--- Returns {previous version or ""}, or nil when the session would hold too much; then nothing is written
+-- Returns {previous version or ""}, "moved", or nil when the session would hold too much; in the last two
+-- cases nothing is written
+local moved = redis.call('GET', KEYS[2])
+if moved and moved ~= '' then
+  return 'moved'
+end
 local sets = tonumber(ARGV[5])
 local first_delete = 6 + 2 * sets
 local touched, fields, bytes = {}, 0, 0

@@ -13,11 +13,14 @@ def tag_of(key: str) -> str:
 def keys_of_one_session(keys: Keys) -> list[str]:
     return [
         keys.session(SESSION),
+        keys.moved(SESSION),
+        keys.pages(SESSION),
         keys.instance(CART),
         keys.inbox(CART),
         keys.outbox(CART),
         keys.actions(CART),
         keys.reply(SESSION, "r1"),
+        keys.seal(SESSION, 7),
     ]
 
 
@@ -35,13 +38,17 @@ def test_the_keys_are_the_ones_of_the_data_model() -> None:
     keys, tag = Keys("ns"), f"{{p{partition(SESSION)}}}"
     assert keys_of_one_session(keys) == [
         f"ns:{tag}:session:{SESSION}",
+        f"ns:{tag}:moved:{SESSION}",
+        f"ns:{tag}:pages:{SESSION}",
         f"ns:{tag}:instance:{SESSION}:shop.Cart",
         f"ns:{tag}:inbox:{SESSION}:shop.Cart",
         f"ns:{tag}:outbox:{SESSION}:shop.Cart",
         f"ns:{tag}:actions:{SESSION}:shop.Cart",
         f"ns:{tag}:reply:r1",
+        f"ns:{tag}:seal:{SESSION}:7",
     ]
     assert (keys.web("w"), keys.spawn, keys.secret) == ("ns:web:w", "ns:spawn", "ns:secret")
+    assert keys.arrivals("d") == "ns:arrivals:d"
     assert keys.beat("s") == "ns:{supervisors}:beat:s"
     assert keys.owned("s") == "ns:{supervisors}:owned:s"
 
