@@ -188,6 +188,8 @@ class Ready(Frame, tag="ready", frozen=True):
     import_s: float
     threads: int
     """Threads that the import left running; a fork copies none of them."""
+    sources: dict[str, tuple[int, int]] = {}
+    """The project's files that the import read, as many as fit: when each was changed (ns), its bytes."""
 
 
 class ImportFailed(Frame, tag="import_failed", frozen=True):

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import faulthandler
 import gc
+import importlib
 import logging
 import os
 import re
@@ -22,15 +23,16 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import TextIOWrapper
+from types import TracebackType
 from typing import NoReturn
 
 import msgspec
 
 import htagweb.host
-from htagweb.host import app, process
+from htagweb.host import app, process, sources
 from htagweb.host.engines import AppImportError
 from htagweb.host.engines.htag1 import load, rehearsal_app
 from htagweb.host.frames import (
@@ -91,12 +93,35 @@ def import_app(name: str, app_dirs: tuple[str, ...]) -> None:
 def import_failed_packet(failure: AppImportError) -> bytes:
     """Return the ``ImportFailed``; of a long traceback its end, which says where it happened."""
     cause = failure.__cause__ or failure
-    text = printable("".join(traceback.format_exception(cause)))
+    where = _within_the_app(cause.__traceback__) if failure.__cause__ else None
+    text = printable("".join(traceback.format_exception(type(cause), cause, where)))
     while True:
         try:
             return encode_packet(ImportFailed(one_line(str(failure)), text))
         except FrameError:
             text = "…" + text[-(len(text) // 2) :]
+
+
+def _within_the_app(trace: TracebackType | None) -> TracebackType | None:
+    """Return the traceback from the app's own code on: how we came there tells nobody anything."""
+    while trace is not None and _is_machinery(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace
+
+
+def _is_machinery(filename: str) -> bool:
+    ours = os.path.dirname(htagweb.host.__file__)
+    return filename.startswith(("<frozen importlib", importlib.__file__, ours))
+
+
+def ready_packet(import_s: float, threads: int, read: Mapping[str, sources.Signature]) -> bytes:
+    """Return the ``Ready`` with as many sources as it can hold; the app's own module was read first."""
+    names = [path for path in read if path == printable(path)]
+    while True:
+        try:
+            return encode_packet(Ready(import_s, threads, {path: read[path] for path in names}))
+        except FrameError:
+            names = names[: len(names) * 3 // 4]
 
 
 # The rehearsal: what every app process will do is done once here, so that its memory is shared
@@ -291,7 +316,8 @@ def main(options: Options) -> int:
     _line_buffered()
     started = time.perf_counter()
     try:
-        import_app(options.app, options.app_dirs)
+        with sources.recorded() as read:
+            import_app(options.app, options.app_dirs)
     except AppImportError as exc:
         sock.send(import_failed_packet(exc))
         return process.EXIT_IMPORT_FAILED
@@ -300,7 +326,7 @@ def main(options: Options) -> int:
     rehearse()
     gc.collect()
     gc.freeze()
-    sock.send(encode_packet(Ready(import_s, process.native_threads())))
+    sock.send(ready_packet(import_s, process.native_threads(), read))
     return Template(sock, options.supervisor_pid).serve()
 
 

@@ -43,8 +43,8 @@ def load(name: str) -> type:
     try:
         app = getattr(module, class_name)
     except AttributeError as exc:
-        where = getattr(module, "__file__", None) or "built in"
-        raise AppImportError(f"module {module_name!r} ({where}) has no class {class_name!r}") from exc
+        exc.add_note(f"it is {getattr(module, '__file__', None) or 'built in'}")  # for the log alone
+        raise AppImportError(f"module {module_name!r} has no class {class_name!r}") from exc
     if not is_app(app):
         what = f"the class {app.__name__}" if isinstance(app, type) else f"a {type(app).__name__}"
         raise AppImportError(f"{name} is {what}, not an htag Tag class: inherit from Tag.div or another tag")
@@ -56,8 +56,8 @@ def _import(module_name: str) -> ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
         if exc.name is not None and f"{module_name}.".startswith(f"{exc.name}."):
-            places = ", ".join(sys.path) or "nowhere"
-            raise AppImportError(f"there is no module {module_name!r} (looked in {places})") from exc
+            exc.add_note(f"looked in {', '.join(sys.path) or 'nowhere'}")  # for the log alone
+            raise AppImportError(f"there is no module {module_name!r}") from exc
         raise AppImportError(_import_failure(exc, module_name)) from exc
     except (Exception, SystemExit) as exc:
         raise AppImportError(_import_failure(exc, module_name)) from exc

@@ -29,6 +29,7 @@ FROM_APP: list[frames.FromApp] = [
 ]
 FROM_TEMPLATE: list[frames.FromTemplate] = [
     frames.Ready(0.5, 0),
+    frames.Ready(0.5, 0, {"/p/é.py": (10**18, 5)}),
     frames.ImportFailed("SyntaxError: no", "Traceback"),
     frames.Forked(7, 1234),
     frames.ForkFailed(7, "no memory"),

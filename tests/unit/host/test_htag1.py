@@ -288,8 +288,8 @@ def test_an_app_is_loaded_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ("name", "message"),
     [
         ("App", "an app is named 'module.Class', not 'App'"),
-        ("not_there.App", r"there is no module 'not_there' \(looked in .*"),
-        ("not_there.sub.App", r"there is no module 'not_there.sub' \(looked in .*"),
+        ("not_there.App", r"there is no module 'not_there'"),
+        ("not_there.sub.App", r"there is no module 'not_there.sub'"),
         (
             "bad_needs.App",
             r"ModuleNotFoundError: No module named 'pandaz' \(raised by importing 'bad_needs'\)",
@@ -297,7 +297,7 @@ def test_an_app_is_loaded_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("bad_import.App", r"ImportError: cannot import name 'nope' from 'os' .*"),
         ("bad_syntax.App", r"SyntaxError: .*\(bad_syntax.py, line 2\).*"),
         ("bad_exit.App", r"SystemExit: 3 \(raised by importing 'bad_exit'\)"),
-        ("bad_class.App", r"module 'bad_class' \(.*bad_class.py\) has no class 'App'"),
+        ("bad_class.App", r"module 'bad_class' has no class 'App'"),
         ("bad_class.Other", r"bad_class.Other is the class Other, not an htag Tag class: .*"),
         ("bad_class.number", "bad_class.number is a int, not an htag Tag class: .*"),
     ],
