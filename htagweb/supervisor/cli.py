@@ -1,4 +1,4 @@
-"""``htagweb-supervisor``: the command line of the daemon."""
+"""``htagweb-supervisor``: the command line of the daemon; ``commands`` has those of operators."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from enum import IntEnum
 
 from htagweb_broker import BrokerError, SystemClock
 
 from htagweb import logs
+from htagweb.logs import log_event
 from htagweb.settings import SettingError, Settings, type_of, variable
+from htagweb.supervisor import commands
 from htagweb.supervisor.daemon import Supervisor
+from htagweb.supervisor.exit_codes import ExitCode
+from htagweb.supervisor.notify import READY, STOPPING, Notifier
 from htagweb.version import __version__
+
+__all__ = ["WEB_ONLY", "ExitCode", "main", "parser"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,20 +39,6 @@ WEB_ONLY = {
     "ready_grace_s",
     "open_timeout_s",
 }
-
-
-class ExitCode(IntEnum):
-    """What the command's exit code says."""
-
-    OK = 0
-    FAILED = 1
-    """An unexpected error; the log has its traceback."""
-    USAGE = 2
-    """A setting is missing or wrong."""
-    NO_BROKER = 3
-    """The broker could not be used at the start."""
-    STOPPED_NOW = 4
-    """A second signal ended it without a drain."""
 
 
 EPILOG = """
@@ -90,12 +81,17 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--ready-fd", type=int, metavar="FD", help="a descriptor that gets 'ready' when apps can be served"
     )
+    commands.add_commands(result)
     return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    options = vars(parser().parse_args(arguments))
+    parsed = parser().parse_args(arguments)
+    if parsed.command is not None:
+        return commands.run(parsed)
+    options = vars(parsed)
+    del options["command"]
     app_dirs = [os.path.abspath(directory) for directory in options.pop("app_dir") or ["."]]
     ready_fd = options.pop("ready_fd")
     try:
@@ -123,13 +119,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(supervisor: Supervisor, max_apps: int, ready_fd: int | None) -> int:
     loop = asyncio.get_running_loop()
-    signals = 0
+    clock = SystemClock()
+    signals, began = 0, clock.now()
+    notifier = Notifier(os.environ, clock)
 
     def handle_signal(name: str) -> None:
         nonlocal signals
         signals += 1
         if signals == 1:
-            logger.info("%s: draining, once more ends all now", name)
+            logger.info("%s: told to drain, once more ends all now", name)
+            notifier.tell(STOPPING)
             supervisor.stop()
         else:
             logger.warning("%s again: ends now; its apps die with it", name)
@@ -139,18 +138,33 @@ async def _serve(supervisor: Supervisor, max_apps: int, ready_fd: int | None) ->
         loop.add_signal_handler(number, handle_signal, number.name)
 
     def handle_ready() -> None:
-        logger.info("supervisor %s is ready, room for %d apps", supervisor.id, max_apps)
+        text = "supervisor %(supervisor)s is ready after %(ready_ms).1f ms, room for %(max_apps)d apps"
+        ready_ms = (clock.now() - began) * 1000
+        log_event(
+            logger, "supervisor_ready", text, supervisor=supervisor.id, ready_ms=ready_ms, max_apps=max_apps
+        )
+        notifier.tell(READY)
         if ready_fd is not None:
             os.write(ready_fd, b"ready\n")
             os.close(ready_fd)
 
-    try:
-        await supervisor.run(handle_ready)
-    except BrokerError as exc:
-        logger.error("the broker cannot be used: %s", exc)
-        return ExitCode.NO_BROKER
-    logger.info("supervisor %s ended", supervisor.id)
-    return ExitCode.OK
+    text = "supervisor %(supervisor)s starts, version %(version)s, pid %(pid)d"
+    log_event(
+        logger, "supervisor_started", text, supervisor=supervisor.id, version=__version__, pid=os.getpid()
+    )
+    reason, code = "drained", ExitCode.OK
+    async with asyncio.TaskGroup() as tasks:
+        living = tasks.create_task(notifier.keep_alive())
+        try:
+            await supervisor.run(handle_ready)
+        except BrokerError as exc:
+            logger.error("the broker cannot be used: %s", exc)
+            reason, code = "no_broker", ExitCode.NO_BROKER
+        finally:
+            living.cancel()
+    text, age_s = "supervisor %(supervisor)s ended: %(reason)s, after %(age_s).1f s", clock.now() - began
+    log_event(logger, "supervisor_ended", text, supervisor=supervisor.id, reason=reason, age_s=age_s)
+    return code
 
 
 def raise_file_limit() -> None:

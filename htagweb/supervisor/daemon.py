@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from htagweb_broker import Absence, Beat, BrokerError, Clock, SupervisorBroker, limits
 
 from htagweb.host.process import become_subreaper
+from htagweb.logs import log_event
 from htagweb.settings import Settings
-from htagweb.supervisor.instance import Services
 from htagweb.supervisor.placement import Placement
-from htagweb.supervisor.templates import Templates
+from htagweb.supervisor.services import Services
+from htagweb.supervisor.sources import SourceWatcher
+from htagweb.supervisor.templates import Template, Templates
 from htagweb.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -45,10 +47,16 @@ class Supervisor:
             settings.session_ttl_s,
         )
         services = Services(
-            self._broker, self._templates, clock, settings.max_in_flight, settings.never_connected_s
+            self._broker,
+            self._templates,
+            clock,
+            settings.max_in_flight,
+            settings.never_connected_s,
+            supervisor=self.id,
+            host=socket.gethostname(),
         )
-        facts = {"host": socket.gethostname()}
-        self.placement = Placement(services, self.id, facts, settings.max_apps, self._is_dead)
+        self.placement = Placement(services, settings.max_apps, self._is_dead)
+        self._sources = SourceWatcher(self._templates.watched, self._handle_change, clock)
         self._good_beats = 0
         self._absence = Absence(logger, "heartbeat (apps keep running)", clock)
         self._dead: frozenset[str] = frozenset()
@@ -71,6 +79,7 @@ class Supervisor:
                     tasks.create_task(self._keep_ticking()),
                     tasks.create_task(self._keep_reaping()),
                     tasks.create_task(self._keep_renewing()),
+                    tasks.create_task(self._sources.run()),
                 ]
                 placing = tasks.create_task(self.placement.run())
                 on_ready()
@@ -90,7 +99,7 @@ class Supervisor:
     # Heartbeat and the dead
 
     async def _beat(self) -> None:
-        await self._broker.presence.beat(
+        is_to_drain = await self._broker.presence.beat(
             self.id,
             Beat(
                 name=self._settings.name,
@@ -102,6 +111,9 @@ class Supervisor:
                 draining=self._stopping.is_set(),
             ),
         )
+        if is_to_drain and not self._stopping.is_set():
+            logger.info("told to drain by an operator")
+            self.stop()
 
     async def _keep_beating(self) -> None:
         """Beat, and look after the dead.
@@ -114,7 +126,7 @@ class Supervisor:
             await self._clock.sleep(limits.BEAT_INTERVAL_S)
             try:
                 await self._beat()
-                if self._clock.now() - last > limits.BEAT_TTL_MS / 1000:
+                if not self._good_beats or self._clock.now() - last > limits.BEAT_TTL_MS / 1000:
                     self._assert_all()
                 last = self._clock.now()
                 self._good_beats += 1
@@ -127,7 +139,8 @@ class Supervisor:
                 logger.exception("an unexpected error, heartbeats and apps go on")
 
     def _assert_all(self) -> None:
-        """Write to every record: while this supervisor was away, another may have ended its apps."""
+        """Write to every record: while this one was away, another supervisor may have ended its apps, or
+        the server have lost them."""
         for instance in list(self.placement.instances.values()):
             instance.renew()
 
@@ -143,9 +156,8 @@ class Supervisor:
         for dead in before & self._dead:
             await self._broker.spawns.leave(dead)
             count = await self.placement.take_over(dead)
-            logger.warning(
-                "supervisor %s is dead, %d of its apps were ended; their pages come back", dead, count
-            )
+            text = "supervisor %(supervisor)s is dead, %(apps)d of its apps were ended; their pages come back"
+            log_event(logger, "taken_over", text, logging.WARNING, supervisor=dead, apps=count)
 
     # Timers
 
@@ -166,12 +178,22 @@ class Supervisor:
             self._templates.reap()
             reap_strangers(self._templates.pids | self.placement.pids)
 
+    # Development
+
+    def _handle_change(self, template: Template) -> None:
+        """Have the app's pages come back with its new source, those that are developed."""
+        for instance in list(self.placement.instances.values()):
+            if instance.id.app == template.app and instance.launch.debug:
+                instance.end("changed")
+        self._templates.discard(template)  # after those: one that waits for its fork is not to fail
+
     # The end
 
     async def _drain(self, placing: asyncio.Task[None]) -> None:
         """Stop intake, let interactions finish, end the apps."""
         # 1. No new instances, here or for anyone who reads the heartbeat.
-        logger.info("draining: %d apps", self.placement.load)
+        text, apps = "draining: %(apps)d apps", self.placement.load
+        log_event(logger, "supervisor_draining", text, supervisor=self.id, apps=apps)
         self.placement.drain()
         # 2. Each app ends when nobody waits for its answer, or when the time is over.
         deadline = self._clock.now() + self._settings.drain_s

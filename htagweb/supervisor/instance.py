@@ -11,12 +11,11 @@ import asyncio
 import logging
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 from htagweb_broker import (
     Answered,
-    Clock,
+    Claimed,
     Connect,
     End,
     EndReason,
@@ -29,36 +28,28 @@ from htagweb_broker import (
     Open,
     PageReply,
     SessionData,
-    SupervisorBroker,
     decode_inbox,
 )
 
 from htagweb.host import frames
 from htagweb.host.frames import Frame, FromApp
+from htagweb.logs import ContextLog, log_event
 from htagweb.supervisor import life as lives
 from htagweb.supervisor.launches import facts_of, is_same_app, times_of, why_no_page
 from htagweb.supervisor.life import Command, Life, Phase
 from htagweb.supervisor.process import DUMP_SIGNAL, AppProcess
 from htagweb.supervisor.publisher import Publisher
+from htagweb.supervisor.services import Services
 from htagweb.supervisor.taken import TakenNumbers
-from htagweb.supervisor.templates import LaunchError, Templates
+from htagweb.supervisor.templates import LaunchError
 
 logger = logging.getLogger(__name__)
 output_logger = logging.getLogger("htagweb.app")
 
+BUSY_PAGES = 4
+"""So many pages of an app may wait for all that they can at once; how many there are is the pages' word."""
 _NOTHING = msgspec.Raw(b"{}")
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What every instance of a supervisor shares."""
-
-    broker: SupervisorBroker
-    templates: Templates
-    clock: Clock
-    max_in_flight: int
-    never_connected_s: float
 
 
 class OwnedInstance:
@@ -74,19 +65,18 @@ class OwnedInstance:
         """Requests for a page that only the next generation can answer."""
         self._services = services
         self._opened = opened
-        self._launch = opened.launch
+        self.launch = opened.launch
         self._session = session
         extra = {"session": instance.session[:8], "app": instance.app, "generation": generation}
-        self.log = logging.LoggerAdapter(logger, extra)
-        self._output = logging.LoggerAdapter(output_logger, extra)
-        self.life: Life = lives.begin(
-            times_of(self._launch, services.never_connected_s), services.clock.now()
-        )
+        self.log = ContextLog(logger, extra)
+        self._output = ContextLog(output_logger, extra)
+        self.life: Life = lives.begin(times_of(self.launch, services.never_connected_s), services.clock.now())
         self._publisher = Publisher(
             services.broker,
             instance,
-            generation,
+            Claimed(generation, services.supervisor),
             session,
+            facts=services.facts(),
             clock=services.clock,
             log=self.log,
             on_fenced=self._handle_fenced,
@@ -112,10 +102,10 @@ class OwnedInstance:
             await self._publisher.run()
 
     async def _start(self) -> None:
-        services, launch = self._services, self._launch
+        services, launch = self._services, self.launch
         began = services.clock.now()
         try:
-            template = await services.templates.get(self.id.app)
+            template = await services.templates.get(self.id.app, debug=launch.debug)
             child = await template.fork(str(self.id))
         except LaunchError as exc:
             self.log.warning("not started: %s%s", exc, f"\n{exc.detail}" if exc.detail else "")
@@ -138,8 +128,10 @@ class OwnedInstance:
         for frame in self._unsent:
             self._process.send(frame)
         self._unsent.clear()
-        self._publisher.renew({"pid": str(child.pid), **facts_of(launch)})
-        self.log.info("started, pid %d, forked in %.1f ms", child.pid, (services.clock.now() - began) * 1000)
+        self._publisher.renew({"pid": str(child.pid), **facts_of(self.launch)})
+        fork_ms = (services.clock.now() - began) * 1000
+        text = "started, pid %(pid)d, forked in %(fork_ms).1f ms"
+        log_event(self.log, "app_started", text, pid=child.pid, fork_ms=fork_ms)
 
     def _fail_start(self, error: str, detail: str) -> None:
         self._refuse_requests("refused", error, detail)
@@ -167,19 +159,20 @@ class OwnedInstance:
         elif command is Command.TERMINATE:
             self._process.signal(signal.SIGTERM)
         elif command is Command.KILL:
-            self.log.warning("it did not end when told to, killed")
+            log_event(self.log, "app_killed", "it did not end when told to, killed", logging.WARNING)
             self._process.signal(signal.SIGKILL)
 
     def _release(self) -> None:
         reason = self.life.reason or "crashed"
         age_s = self._services.clock.now() - self.life.born
-        self.log.info("ended: %s, after %.1f s", reason, age_s)
+        text = "ended: %(reason)s, after %(age_s).1f s"
+        log_event(self.log, "app_ended", text, reason=reason, age_s=age_s)
         self._refuse_requests(reason, why_no_page(reason, self.life.times.interaction_s), "")
         self._publisher.release(reason)
 
     def _refuse_requests(self, reason: EndReason, error: str, detail: str) -> None:
         for request, worker in self._requests.items():
-            shown = detail if self._launch.debug else ""
+            shown = detail if self.launch.debug else ""
             self._publisher.reply(request, worker, FailureReply(reason, error, shown))
         self._requests.clear()
 
@@ -201,7 +194,7 @@ class OwnedInstance:
         """Take what waited in the inbox before ``run``: the last request decides how the app runs."""
         self._publisher.taken = taken
         for message in opens:
-            if is_same_app(message.launch, self._launch):
+            if is_same_app(message.launch, self.launch):
                 self._take_open(message)
                 self._send(frames.Render(message.request, message.launch.http_only))
             else:
@@ -275,6 +268,7 @@ class OwnedInstance:
             case Connect(generation) if generation == self.generation:
                 self._apply(lives.Connected())
             case End(generation, reason) if generation == self.generation:
+                log_event(self.log, "app_end_ordered", "told to end: %(reason)s", reason=reason)
                 self.end(reason)
             # Not while ending (its page is told that), and not twice.
             case Interact(generation) if (
@@ -286,13 +280,13 @@ class OwnedInstance:
     def _handle_open(self, message: Open) -> None:
         if self.life.is_ending:
             self.pending_opens.append(message)
-        elif not is_same_app(message.launch, self._launch):
+        elif not is_same_app(message.launch, self.launch):
             self.pending_opens.append(message)
             self.end("replaced")
         else:
-            if message.launch.parano != self._launch.parano:
+            if message.launch.parano != self.launch.parano:
                 self._publisher.renew(facts_of(message.launch))
-            self._launch = message.launch
+            self.launch = message.launch
             self.life = self.life.with_times(times_of(message.launch, self._services.never_connected_s))
             self._take_open(message)
             self._send(frames.Render(message.request, message.launch.http_only))
@@ -304,7 +298,7 @@ class OwnedInstance:
     def _handle_interaction(self, message: Interact) -> None:
         self._taken.take(message)
         self._apply(lives.Connected())
-        if self._in_flight(message.page) >= self._services.max_in_flight:
+        if self._is_too_busy(message.page):
             text = f"Too many interactions wait for an answer (the limit is {self._services.max_in_flight})."
             return self._answer_error(message.page, message.number, text, message.worker)
         if message.worker:
@@ -312,9 +306,12 @@ class OwnedInstance:
         self._apply(lives.Taken(_interact_work(message.page, message.number)))
         self._send(frames.Interact(message.page, message.number, message.call))
 
-    def _in_flight(self, page: str) -> int:
+    def _is_too_busy(self, page: str) -> bool:
+        most, in_flight = self._services.max_in_flight, self.life.deadlines
+        if len(in_flight) >= most * BUSY_PAGES:
+            return True
         prefix = _interact_work(page, 0)[:-1]
-        return sum(work.startswith(prefix) for work in self.life.deadlines)
+        return sum(work.startswith(prefix) for work in in_flight) >= most
 
     def _answer_error(self, page: str, number: int, text: str, worker: str) -> None:
         scripts = msgspec.Raw(_encode({"err": text}))
@@ -367,8 +364,8 @@ class OwnedInstance:
 
     def _handle_page(self, request: str, html: str, changes: frames.Changes | None) -> None:
         if self.life.phase is Phase.STARTING:
-            age_s = self._services.clock.now() - self.life.born
-            self.log.info("ready after %.1f ms", age_s * 1000)
+            ready_ms = (self._services.clock.now() - self.life.born) * 1000
+            log_event(self.log, "app_ready", "ready after %(ready_ms).1f ms", ready_ms=ready_ms)
         self._apply(lives.Started())
         self._apply(lives.Done(_open_work(request)))
         worker = self._requests.pop(request, None)

@@ -21,13 +21,17 @@ from htagweb_broker import (
     decode_spawn,
 )
 
-from htagweb.supervisor.instance import OwnedInstance, Services
+from htagweb.supervisor.instance import OwnedInstance
+from htagweb.supervisor.services import Services
 
 logger = logging.getLogger(__name__)
 
 TAKE_COUNT = 16
 BLOCK_S = 2.0
 RETRY_S = 0.5
+SETTLE_S = 2.5
+"""After an outage no instance is claimed for so long: the server may have lost its data, and whoever
+runs an app writes its record again with the next heartbeat."""
 
 
 class Placement:
@@ -36,19 +40,17 @@ class Placement:
     def __init__(
         self,
         services: Services,
-        supervisor: str,
-        facts: dict[str, str],
         max_apps: int,
         is_dead: Callable[[str], Awaitable[bool]],
     ) -> None:
-        """``facts`` are noted in every claim; ``is_dead`` knows which supervisors can be taken over."""
+        """``is_dead`` knows which supervisors can be taken over."""
         self._services = services
         self._broker = services.broker
-        self._supervisor = supervisor
-        self._facts = facts
+        self._supervisor = services.supervisor
         self._max_apps = max_apps
         self._is_dead = is_dead
         self._absence = Absence(logger, "spawn requests", services.clock)
+        self._settled_at = 0.0
         self._tasks: asyncio.TaskGroup | None = None
         self._draining = asyncio.Event()
         self.instances: dict[InstanceId, OwnedInstance] = {}
@@ -98,7 +100,7 @@ class Placement:
     async def _take_requests(self) -> None:
         while True:
             room = self._max_apps - self.load
-            if room <= 0:
+            if room <= 0 or self._services.clock.now() < self._settled_at:
                 await self._services.clock.sleep(RETRY_S)
                 continue
             try:
@@ -109,7 +111,7 @@ class Placement:
                 await self._serve(entries)
             except BrokerError as exc:
                 self._absence.begins(exc)
-                await self._services.clock.sleep(RETRY_S)
+                self._settled_at = self._services.clock.now() + SETTLE_S
 
     async def take_abandoned(self) -> None:
         """Serve the requests that a supervisor read and left."""
@@ -150,7 +152,7 @@ class Placement:
             expected=expected,
             generation=generation,
             owner=self._supervisor,
-            facts={**self._facts, "started_ms": str(self._services.clock.epoch_ms())},
+            facts=self._services.facts(),
         )
         if not isinstance(claim, Claim):
             return

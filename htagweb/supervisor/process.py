@@ -7,20 +7,15 @@ import logging
 import os
 import signal
 import socket
-from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 from htagweb.host.frames import Frame, FrameError, FrameSplitter, FromApp, decode_from_app, encode
+from htagweb.supervisor.output import Lines
 
 DUMP_SIGNAL = signal.SIGUSR1
 Log = logging.LoggerAdapter[logging.Logger]
-MAX_LINE_BYTES = 8192
-LINES_AT_ONCE = 100
-LINES_PAUSE_S = 0.02
-"""5000 lines a second of one app are logged; past that the app waits in its ``print``."""
 LINGER_S = 0.5
 """After the process's end, the longest wait for the ends of its socket and output."""
 
@@ -69,47 +64,6 @@ class _Frames(asyncio.Protocol):
         self._process.handle_eof()
 
 
-class _Lines(asyncio.Protocol):
-    """Cuts the output pipe's bytes into lines."""
-
-    def __init__(self, take: Callable[[str], None]) -> None:
-        self._take = take
-        self._rest = b""
-        self._lines: deque[bytes] = deque()
-        self._transport: asyncio.ReadTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.ReadTransport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._lines.extend(lines)
-        while len(self._rest) > MAX_LINE_BYTES:
-            self._lines.append(self._rest[:MAX_LINE_BYTES])
-            self._rest = self._rest[MAX_LINE_BYTES:]
-        self._work_off()
-
-    def _work_off(self) -> None:
-        for _ in range(min(LINES_AT_ONCE, len(self._lines))):
-            self._take(self._lines.popleft().decode(errors="replace"))
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._lines:
-            # An app that floods its log has to wait until it is written; nobody else waits for it.
-            if self._transport.is_reading():
-                self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(LINES_PAUSE_S, self._work_off)
-        elif not self._transport.is_reading():
-            self._transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        last = [*self._lines, self._rest] if self._rest else self._lines
-        for line in list(last)[:LINES_AT_ONCE]:
-            self._take(line.decode(errors="replace"))
-        self._lines.clear()
-        self._rest = b""
-
-
 class AppProcess:
     """One running app process. It is this process's child, so its pid stays its own until reaped here."""
 
@@ -120,8 +74,10 @@ class AppProcess:
         self._pidfd = pidfd
         self._frames: asyncio.Transport | None = None
         self._output: asyncio.ReadTransport | None = None
+        self._lines: Lines | None = None
         self._status: str | None = None
         self._eof = False
+        self._is_logged = False
         self._told = False
 
     async def attach(self, ends: Ends) -> None:
@@ -129,8 +85,9 @@ class AppProcess:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_connection(lambda: _Frames(self), sock=ends.socket)
         self._frames = transport
-        self._output, _ = await loop.connect_read_pipe(
-            lambda: _Lines(self.owner.handle_output), os.fdopen(ends.output_fd, "rb", 0)
+        pipe = os.fdopen(ends.output_fd, "rb", 0)
+        self._output, self._lines = await loop.connect_read_pipe(
+            lambda: Lines(pipe, self.owner.handle_output), pipe
         )
         loop.add_reader(self._pidfd, self._handle_exit)
 
@@ -170,17 +127,20 @@ class AppProcess:
         except ChildProcessError:
             self._status = "an end that somebody else was told of"
         os.close(self._pidfd)
-        # What it wrote before its end is in the socket still: the end is told when that is read.
+        # What it wrote before its end is in socket and pipe still: the end is told when that is read.
         self.resume()
         loop.call_later(LINGER_S, self._close)
-        if self._eof:
-            self._tell_gone()
+        assert self._lines is not None  # this is called after ``attach``
+        self._lines.finish(self._handle_logged)
+
+    def _handle_logged(self) -> None:
+        self._is_logged = True
+        self._tell_gone()
 
     def handle_eof(self) -> None:
         """Take note that the app's socket was read to its end."""
         self._eof = True
-        if self._status is not None:
-            self._tell_gone()
+        self._tell_gone()
 
     def _close(self) -> None:
         # Something that the app started holds its socket or its output open.
@@ -188,10 +148,10 @@ class AppProcess:
             self._frames.close()
         if self._output is not None:
             self._output.close()
-        self._tell_gone()
+        self.handle_eof()
 
     def _tell_gone(self) -> None:
-        if not self._told and self._status is not None:
+        if self._status is not None and self._eof and self._is_logged and not self._told:
             self._told = True
             self.owner.handle_gone(self._status)
 

@@ -12,6 +12,7 @@ from htagweb_broker import (
     Answered,
     BrokerError,
     BrokerRefused,
+    Claimed,
     Clock,
     EndReason,
     FailureReply,
@@ -46,19 +47,26 @@ class Publisher:
         self,
         broker: SupervisorBroker,
         instance: InstanceId,
-        generation: str,
+        claim: Claimed,
         session: SessionData,
         *,
+        facts: dict[str, str],
         clock: Clock,
         log: Log,
         on_fenced: Callable[[], None],
         on_pressure: Callable[[bool], None],
     ) -> None:
-        """``on_fenced``: another generation owns the instance. ``on_pressure``: many jobs, or few again."""
+        """``claim`` and its ``facts`` are what the record says of the instance.
+
+        ``on_fenced``: another generation owns the instance. ``on_pressure``: many jobs, or few again.
+        """
         self._broker = broker
         self._instance = instance
-        self._generation = generation
-        self._outbox = broker.outbox(instance, generation)
+        self._claim = claim
+        self._generation = claim.generation
+        self._facts = dict(facts)
+        self._outbox = broker.outbox(instance, claim.generation)
+        self._emitted = 0
         self._clock = clock
         self._log = log
         self._on_fenced = on_fenced
@@ -99,7 +107,9 @@ class Publisher:
             try:
                 return await job()
             except NotOwner:
-                return self._on_fenced()
+                if not await self._restore():
+                    return self._on_fenced()
+                continue
             except MessageError as exc:
                 return self._log.error("not written: %s", exc)
             except BrokerRefused as exc:
@@ -118,6 +128,19 @@ class Publisher:
                 self._released = True
                 return self._log.error("the broker was told nothing of its end: it was away too long")
             await self._clock.sleep(RETRY_S)
+
+    async def _restore(self) -> bool:
+        """Write the record again if the server lost it: the app lives on. False when it is another's."""
+        try:
+            await self._broker.presence.note_owned(self._claim.owner, self._instance)
+            restored = await self._broker.ownership.restore(
+                self._instance, self._claim, self._emitted, self._facts
+            )
+        except BrokerError:
+            return True  # the job itself is tried again, and tells
+        if restored:
+            self._log.warning("the broker had lost its record, it was written again")
+        return restored
 
     # The jobs
 
@@ -145,6 +168,7 @@ class Publisher:
 
         async def job() -> None:
             receivers = await self._outbox.emit(numbered, self.taken, waiting, active_ms)
+            self._emitted = numbered.number
             if on_emitted is not None:
                 on_emitted(receivers > 0)
 
@@ -214,6 +238,7 @@ class Publisher:
 
     def renew(self, facts: dict[str, str]) -> None:
         """Keep the instance's keys from expiring, and note facts about it."""
+        self._facts |= facts
 
         async def job() -> None:
             await self._broker.ownership.renew(self._instance, self._generation, facts)

@@ -25,9 +25,13 @@ from htagweb.host.frames import (
     decode_from_template,
     encode_packet,
 )
+from htagweb.logs import ContextLog, log_event
+from htagweb.supervisor.output import Lines
 from htagweb.supervisor.process import Ends
+from htagweb.supervisor.sources import Watch
 
 logger = logging.getLogger(__name__)
+output_logger = logging.getLogger("htagweb.app")
 
 FORK_TIMEOUT_S = 10.0
 FORKS_AT_ONCE = 8
@@ -60,13 +64,19 @@ class Template:
     def __init__(self, app: str, app_dirs: Sequence[str]) -> None:
         """Start it; it imports the app in its own time (``ready``)."""
         self.app = app
+        self.watch: Watch | None = None
+        """Its sources, when it serves an app that is being developed."""
         loop = asyncio.get_running_loop()
+        self._began = loop.time()
         self.ready: asyncio.Future[Ready] = loop.create_future()
         self._forks: dict[int, asyncio.Future[tuple[int, int]]] = {}
         self._next_token = 0
         self._places = asyncio.Semaphore(FORKS_AT_ONCE)
+        self._lines: Lines | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        output_read, output_write = os.pipe()
+        self._pipe = os.fdopen(output_read, "rb", 0)
+        with theirs, os.fdopen(output_write, "wb", 0) as output:
             options = [part for directory in app_dirs for part in ("--app-dir", directory)]
             self._process = subprocess.Popen(
                 [
@@ -75,11 +85,20 @@ class Template:
                 ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 env={name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES},
             )
         ours.setblocking(False)
         self._socket = ours
         loop.add_reader(ours, self._handle_packet)
+
+    async def listen(self) -> None:
+        """Have logged what the import prints."""
+        log = ContextLog(output_logger, {"app": self.app})
+        _, self._lines = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: Lines(self._pipe, lambda line: log.info("%s", line)), self._pipe
+        )
 
     @property
     def pid(self) -> int:
@@ -150,12 +169,14 @@ class Template:
         match packet:
             case Ready() if not self.ready.done():
                 self.ready.set_result(packet)
-                logger.info("template of %s is ready, imported in %.0f ms", self.app, packet.import_s * 1000)
+                text = "template of %(app)s is ready, imported in %(import_ms).0f ms"
+                import_ms = packet.import_s * 1000
+                log_event(logger, "template_ready", text, app=self.app, import_ms=import_ms)
                 if packet.threads > 1:
                     text = "%s has %d threads after its import: app processes will have one"
                     logger.warning(text, self.app, packet.threads)
             case ImportFailed(error, traceback) if not self.ready.done():
-                self.ready.set_exception(LaunchError(error, traceback))
+                self._fail(LaunchError(error, traceback))
             case Forked(token, pid) if fds:
                 waiting = self._forks.get(token)
                 if waiting is not None and not waiting.done():
@@ -170,12 +191,20 @@ class Template:
             case _:
                 raise FrameError(f"an unexpected packet: {packet!r}")
 
+    def _fail(self, error: LaunchError) -> None:
+        text = "template of %(app)s failed: %(reason)s"
+        log_event(logger, "template_failed", text, logging.WARNING, app=self.app, reason=str(error))
+        self.ready.set_exception(error)
+
     def _close(self, why: str) -> None:
+        loop = asyncio.get_running_loop()
         if self._socket.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(self._socket)
+            loop.remove_reader(self._socket)
             self._socket.close()
+            text, age_s = "%(reason)s, after %(age_s).1f s", loop.time() - self._began
+            log_event(logger, "template_ended", text, app=self.app, reason=why, age_s=age_s)
         if not self.ready.done():
-            self.ready.set_exception(LaunchError(why))
+            self._fail(LaunchError(why))
         self.ready.exception()  # retrieved: nobody may be waiting
         for waiting in self._forks.values():
             if not waiting.done():
@@ -189,6 +218,8 @@ class Template:
         """Wait until the process is gone; not for ever, it may be in the kernel's hands."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
+        if self._lines is not None:
+            self._lines.finish(lambda: None)
 
     def stop(self) -> None:
         """End the template; the apps that it forked live on."""
@@ -205,31 +236,41 @@ class Templates:
         self._templates: dict[str, Template] = {}
         self._stopped: list[Template] = []
 
-    async def get(self, app: str) -> Template:
+    async def get(self, app: str, *, debug: bool = False) -> Template:
         """Return the app's template, ready to fork; LaunchError when the app cannot be imported in time.
 
         A template whose import failed is not kept: the next call imports anew.
+        One that was wanted with ``debug`` has a ``watch`` from then on.
         """
         template = self._templates.get(app)
         if template is None or not template.is_alive:
             if template is not None:
-                self._discard(template)
+                self.discard(template)
             try:
                 template = self._templates[app] = Template(app, self._app_dirs)
             except OSError as exc:
                 raise LaunchError(f"the app's template process cannot be started: {exc}") from exc
-            logger.info("template of %s started, pid %d", app, template.pid)
+            text = "template of %(app)s started, pid %(pid)d"
+            log_event(logger, "template_started", text, app=app, pid=template.pid)
+            await template.listen()
         try:
             async with asyncio.timeout(IMPORT_TIMEOUT_S):
-                await asyncio.shield(template.ready)
+                ready = await asyncio.shield(template.ready)
         except (TimeoutError, LaunchError) as exc:
-            self._discard(template)
+            self.discard(template)
             if isinstance(exc, LaunchError):
                 raise
             raise LaunchError(f"the app's import took longer than {IMPORT_TIMEOUT_S:g} s") from exc
+        if debug and template.watch is None:
+            template.watch = Watch(ready.sources)  # before a fork: what its apps import later, is known too
         return template
 
-    def _discard(self, template: Template) -> None:
+    def watched(self) -> list[tuple[Template, Watch]]:
+        """Return the templates of apps that are being developed, with their sources."""
+        return [(one, one.watch) for one in self._templates.values() if one.watch is not None]
+
+    def discard(self, template: Template) -> None:
+        """End the template, its apps live on; the next one that is wanted imports anew."""
         if self._templates.get(template.app) is template:
             del self._templates[template.app]
             template.stop()
@@ -249,6 +290,6 @@ class Templates:
     def stop(self) -> None:
         """End all templates, and wait until they are gone: the last thing that a supervisor does."""
         for template in list(self._templates.values()):
-            self._discard(template)
+            self.discard(template)
         for template in self._stopped:
             template.wait(END_TIMEOUT_S)

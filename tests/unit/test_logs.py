@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from htagweb import logs
-from htagweb.logs import JsonFormatter, TextFormatter
+from htagweb.logs import ContextLog, JsonFormatter, TextFormatter, log_event
 
 
-def record(text: str = "hello %s", *args: Any, name: str = "htagweb.x", **extra: str) -> logging.LogRecord:
+def record(text: str = "hello %s", *args: Any, name: str = "htagweb.x", **extra: Any) -> logging.LogRecord:
     made = logging.LogRecord(name, logging.WARNING, "file", 1, text, args or ("you",), None)
     made.created = 0.5
     made.__dict__.update(extra)
@@ -72,6 +72,45 @@ def test_json_has_no_fields_for_what_is_not_known() -> None:
     assert {"session", "app", "generation", "exception"}.isdisjoint(
         json.loads(JsonFormatter().format(record()))
     )
+
+
+def test_json_has_the_facts_of_an_event_as_fields_and_durations_as_numbers() -> None:
+    made = record(event="app_ended", reason="exit", age_s=1.23456, fork_ms=4.0, pid=7, color_message="no")
+    found = json.loads(JsonFormatter().format(made))
+    assert {name: found[name] for name in ("event", "reason", "age_s", "fork_ms", "pid")} == {
+        "event": "app_ended",
+        "reason": "exit",
+        "age_s": 1.235,
+        "fork_ms": 4.0,
+        "pid": 7,
+    }
+    assert "color_message" not in found
+
+
+def test_text_has_the_facts_in_its_message_alone() -> None:
+    made = record("ended", event="app_ended", reason="exit", age_s=1.0)
+    made.args = ()
+    assert TextFormatter().format(made).endswith("WARNING ended")
+
+
+def test_an_event_is_a_line_for_people_and_fields_for_programs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log = ContextLog(logging.getLogger("htagweb.x"), {"app": "m.App"})
+    log_event(log, "app_ended", "ended: %(reason)s, after %(age_s).1f s", reason="exit", age_s=2.04)
+    (made,) = caplog.records
+    assert made.getMessage() == "ended: exit, after 2.0 s"
+    assert made.funcName == "test_an_event_is_a_line_for_people_and_fields_for_programs"
+    found = json.loads(JsonFormatter().format(made))
+    assert (found["app"], found["event"], found["reason"], found["age_s"]) == (
+        *("m.App", "app_ended", "exit"),
+        2.04,
+    )
+
+
+def test_an_event_may_have_no_facts_and_another_level(caplog: pytest.LogCaptureFixture) -> None:
+    log_event(logging.getLogger("htagweb.x"), "app_killed", "killed", logging.WARNING)
+    (made,) = caplog.records
+    assert (made.getMessage(), made.levelname) == ("killed", "WARNING")
 
 
 @pytest.mark.parametrize("text", ["one\ntwo", 'a "quote"', "é ✓"])

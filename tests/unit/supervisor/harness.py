@@ -23,7 +23,8 @@ from htagweb_broker.messages import Message, encode
 
 from htagweb.host import frames
 from htagweb.supervisor import instance as instance_module
-from htagweb.supervisor.instance import OwnedInstance, Services
+from htagweb.supervisor.instance import OwnedInstance
+from htagweb.supervisor.services import Services
 from tests.support.fakes import FakeBroker, FakeClock, FakeProcess, FakeTemplates, turns
 
 INSTANCE = InstanceId("00ff" * 8, "m.App")
@@ -49,7 +50,9 @@ class Rig:
         self.clock = FakeClock()
         self.templates = FakeTemplates()
         self.processes: list[FakeProcess] = []
-        self.services = Services(self.broker.supervisor_side, self.templates.real, self.clock, 4, 60.0)
+        self.services = Services(
+            self.broker.supervisor_side, self.templates.real, self.clock, 4, 60.0, "me-1-aa", "h"
+        )
         self.running: asyncio.Task[None] | None = None
         self._tasks = tasks
         self._entries = 0

@@ -9,6 +9,7 @@ from htagweb_broker import Answered, Connect, End, Entry, FailureReply, NotOwner
 from msgspec import structs
 
 from htagweb.host import frames
+from htagweb.supervisor.instance import BUSY_PAGES
 from htagweb.supervisor.life import Phase
 from tests.support.fakes import turns
 from tests.unit.supervisor.harness import (
@@ -88,6 +89,13 @@ async def test_one_page_has_so_many_interactions_unanswered_and_another_its_own(
     await rig.start()
     await rig.bring(*(interaction(number) for number in range(1, 6)), interaction(1, "other"))
     assert numbers(rig) == [*(("page", number) for number in range(1, 5)), ("other", 1)]
+
+
+async def test_all_pages_together_have_a_limit_too(rig: Rig) -> None:
+    await rig.start()
+    await rig.bring(*(interaction(1, f"page {number}") for number in range(100)))
+    assert len(numbers(rig)) == 4 * BUSY_PAGES
+    assert len(rig.answers) == 100 - 4 * BUSY_PAGES
 
 
 async def test_how_its_pages_speak_goes_to_the_app_and_into_the_record(rig: Rig) -> None:

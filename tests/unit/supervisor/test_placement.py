@@ -10,8 +10,9 @@ from htagweb_broker.messages import encode
 
 from htagweb.host import frames
 from htagweb.supervisor import instance as instance_module
-from htagweb.supervisor.instance import OwnedInstance, Services
-from htagweb.supervisor.placement import RETRY_S, TAKE_COUNT, Placement
+from htagweb.supervisor.instance import OwnedInstance
+from htagweb.supervisor.placement import RETRY_S, SETTLE_S, TAKE_COUNT, Placement
+from htagweb.supervisor.services import Services
 from tests.support.fakes import FakeBroker, FakeClock, FakeProcess, FakeTemplates, turns
 from tests.unit.supervisor.harness import INSTANCE, OTHER, interaction, opening
 
@@ -28,8 +29,8 @@ class Site:
         self.templates = FakeTemplates()
         self.processes: list[FakeProcess] = []
         self.dead: set[str] = set()
-        services = Services(self.broker.supervisor_side, self.templates.real, self.clock, 4, 60.0)
-        self.placement = Placement(services, ME, {"host": "h"}, 3, self._is_dead)
+        services = Services(self.broker.supervisor_side, self.templates.real, self.clock, 4, 60.0, ME, "h")
+        self.placement = Placement(services, 3, self._is_dead)
         self.running: asyncio.Task[None] | None = None
         self._requests = 0
         self._entries = 0
@@ -212,11 +213,27 @@ async def test_requests_are_taken_again_when_there_is_room_again(site: Site) -> 
     assert site.broker.of("take")[-1] == (1,)
 
 
+async def test_after_an_outage_nothing_is_claimed_until_others_have_written_their_records_again(
+    site: Site,
+) -> None:
+    site.broker.errors["take"] = BrokerUnavailable("away")
+    await site.ask(expected="1-0123abcd")  # taken at once: a request for what has passed
+    site.broker.errors.clear()
+    site.wait_in_inbox(SECOND, opening())
+    await site.ask(SECOND)
+    await site.clock.advance(SETTLE_S - RETRY_S)
+    assert site.placement.load == 0
+    await site.clock.advance(RETRY_S)
+    await site.clock.advance(RETRY_S)
+    assert SECOND in site.placement.instances
+
+
 async def test_a_broker_that_is_away_is_waited_for(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.broker.errors["read_record"] = BrokerUnavailable("away")
     await site.ask()
     assert site.settled == []
     site.broker.errors.clear()
+    await site.clock.advance(SETTLE_S)
     await site.clock.advance(RETRY_S)
     await site.open(SECOND)
     assert "trying again" in caplog.text

@@ -10,6 +10,7 @@ import pytest
 from htagweb_broker import (
     Answered,
     BrokerRefused,
+    Claimed,
     InstanceId,
     MessageError,
     NotOwner,
@@ -46,8 +47,9 @@ class Heard:
         self.publisher = Publisher(
             self.broker.supervisor_side,
             INSTANCE,
-            "1-a",
+            Claimed("1-a", "me"),
             SessionData({}, ""),
+            facts={"host": "h"},
             clock=self.clock,
             log=logging.LoggerAdapter(logging.getLogger(module.__name__)),
             on_fenced=self.handle_fenced,
@@ -135,6 +137,20 @@ async def test_what_the_broker_does_not_take_is_kept_told_once_and_done_in_order
     heard.broker.away = False
     await heard.clock.advance(RETRY_S)
     assert [number for number, *_ in heard.broker.of("emit")] == [1, 2]
+
+
+async def test_a_record_that_the_server_lost_is_written_again_and_the_job_done(heard: Heard) -> None:
+    heard.answer(1)
+    heard.publisher.renew({"pid": "7"})
+    await turns()
+    heard.broker.errors["emit"] = NotOwner("gone")
+    heard.broker.restorable = True
+    heard.broker.on_restore = heard.broker.errors.clear
+    heard.answer(2)
+    await turns()
+    assert heard.broker.of("restore") == [(Claimed("1-a", "me"), 1, {"host": "h", "pid": "7"})]
+    assert [number for number, *_ in heard.broker.of("emit")] == [1, 2]
+    assert heard.fenced == 0
 
 
 async def test_a_refusal_of_the_server_is_tried_again(heard: Heard) -> None:

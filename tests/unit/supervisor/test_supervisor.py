@@ -220,6 +220,20 @@ async def test_an_interaction_that_takes_too_long_is_not_waited_for(
     assert "1 apps did not end in time" in caplog.text
 
 
+async def test_an_operators_order_drains_as_a_stop_does(running: Running) -> None:
+    it, task = running
+    owned = await it.open()
+    it.broker.is_drain_ordered = True
+    await it.beats(1)
+    assert it.processes[0].sent[-1] == frames.End()
+    await it.beats(1)
+    assert it.broker.of("beat")[-1][1].draining
+    owned.handle_gone("exit code 0")
+    await it.clock.advance(0.1)
+    assert task.done()
+    assert it.broker.records[INSTANCE].reason == "drained"
+
+
 async def test_heartbeats_go_on_during_the_drain_and_say_so(running: Running) -> None:
     it, _ = running
     owned = await it.open()
