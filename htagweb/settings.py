@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from htagweb_broker import MAX_INBOX_BYTES, limits
@@ -24,7 +25,8 @@ class Settings:
     """One frozen object for web workers and supervisors.
 
     The environment variable of a setting is ``HTAGWEB_`` and its name in upper
-    case, e.g. ``HTAGWEB_REDIS_URL``.
+    case, e.g. ``HTAGWEB_REDIS_URL``. A text may be in a file that
+    ``HTAGWEB_REDIS_URL_FILE`` names: so a secret needs no environment.
     """
 
     redis_url: str = _setting("", "the broker: redis://, rediss:// or unix://; none: a private one")
@@ -54,8 +56,8 @@ class Settings:
     open_timeout_s: float = _setting(30.0, "longest wait for a page beyond the app's own time to start", 1)
     name: str = _setting("", "the supervisor's name in logs and listings; none: the host's name")
     max_apps: int = _setting(1000, "most app processes of one supervisor", 1)
+    # More than a page keeps while it is cut off (a test compares them): it sends them all when it is back.
     max_in_flight: int = _setting(128, "most interactions that one page may have unanswered", 1)
-    # More than the 100 that one page keeps while it is cut off: it sends them all when it is back.
     never_connected_s: float = _setting(60.0, "an app that no browser connected to ends after this", 1)
     drain_s: float = _setting(10.0, "longest wait for running interactions when the supervisor stops", 0)
     log_format: Literal["text", "json"] = _setting("text", "log lines: text for people, json for programs")
@@ -65,11 +67,8 @@ class Settings:
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         """Read the environment; an override that is not None wins. SettingError on a bad value."""
         environ = os.environ if environ is None else environ
-        values = {
-            item.name: _parse(item, environ[variable(item.name)])
-            for item in fields(cls)
-            if environ.get(variable(item.name))
-        }
+        found = [(item, _read(item, environ)) for item in fields(cls)]
+        values = {item.name: _parse(item, text) for item, text in found if text}
         values |= {name: value for name, value in overrides.items() if value is not None}
         settings = cls(**values)
         for item in fields(cls):
@@ -85,6 +84,25 @@ def variable(name: str) -> str:
 def type_of(name: str) -> Any:
     """Return a setting's type."""
     return get_type_hints(Settings)[name]
+
+
+def _read(item: Field[Any], environ: Mapping[str, str]) -> str:
+    """Return a setting's text, of its variable or the file that ``<variable>_FILE`` names; "" for none."""
+    name = variable(item.name)
+    text, path = environ.get(name, ""), environ.get(f"{name}_FILE", "")
+    if not path or type_of(item.name) is not str:
+        return text
+    if text:
+        raise SettingError(f"expected {name} or {name}_FILE, both are set: remove one of them")
+    try:
+        content = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingError(
+            f"{name}_FILE: expected a text file that can be read, got {path!r}: {exc}"
+        ) from exc
+    if not content:
+        raise SettingError(f"{name}_FILE: expected the setting in {path!r}, the file is empty")
+    return content
 
 
 def _parse(item: Field[Any], text: str) -> Any:

@@ -1,5 +1,6 @@
 """Settings: one frozen object, read from the environment, checked, overridable."""
 
+import re
 import socket
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from htagweb.settings import SettingError, Settings, type_of, variable
+from htagweb.web.script import CLIENT_JS
 
 
 def test_an_empty_environment_gives_the_defaults_and_the_hosts_name() -> None:
@@ -86,3 +88,9 @@ def test_the_type_of_a_setting_is_known() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         Settings().max_apps = 1  # type: ignore[misc]
+
+
+def test_a_page_that_was_cut_off_may_send_all_that_it_has_kept() -> None:
+    found = re.search(r"const LONGEST_QUEUE = (\d+);", CLIENT_JS)
+    assert found
+    assert Settings().max_in_flight > int(found[1])
