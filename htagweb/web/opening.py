@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from urllib.parse import quote
 
 from htagweb_broker import (
     BrokerError,
@@ -21,7 +22,7 @@ from starlette.responses import Response
 
 from htagweb.web import pages
 from htagweb.web.service import WebService
-from htagweb.web.sessions import visit_of
+from htagweb.web.sessions import admitted, visit_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +33,18 @@ UNLIMITED_OPEN_S = 3600.0
 PING_S = 25
 
 
-async def open_page(service: WebService, request: Request, app: str, launch: Launch) -> Response:
-    """Return the app's page for the request's user, or a page that says why there is none."""
+async def open_page(
+    service: WebService, request: Request, app: str, launch: Launch, *, root: str, ssl: bool
+) -> Response:
+    """Return the app's page for the request's user, or a page that says why there is none.
+
+    ``root`` is the path, not quoted, under which the Runner was entered. With
+    ``ssl`` the page's socket is encrypted, whatever its own scheme.
+    """
     instance = InstanceId(visit_of(request).session, app)
     patience_s = (launch.timeout_interaction_s or UNLIMITED_OPEN_S) + service.settings.open_timeout_s
     try:
+        await admitted(service, request)
         async with asyncio.timeout(patience_s):
             outcome = await _Opening(service, instance, launch).run()
     except BrokerError as exc:
@@ -49,16 +57,23 @@ async def open_page(service: WebService, request: Request, app: str, launch: Lau
         return outcome
     reply = outcome.reply
     if not isinstance(reply, PageReply):
-        return pages.not_started(reply.reason, reply.error, reply.detail)
-    root = request.scope.get("root_path", "")
+        return pages.not_started(reply.reason, reply.error, reply.detail, launch.debug)
     config: dict[str, object] = {
-        "url": f"{root}/_/{app}",
+        "url": f"{_quoted(root)}/_/{app}",
         "generation": reply.generation,
         "last": outcome.number,
         "ping_s": PING_S,
         "max_message_bytes": service.settings.max_message_bytes,
     }
-    return pages.app_page(reply.html, root, config)
+    modes = {"ssl": ssl, "http_only": launch.http_only, "parano": launch.parano, "debug": launch.debug}
+    config |= {name: True for name, is_on in modes.items() if is_on}
+    return pages.app_page(reply.html, _quoted(root), config)
+
+
+def _quoted(root: str) -> str:
+    """Return a root path as an address of this host: two slashes first would name another host."""
+    path = root.strip("/")
+    return quote(f"/{path}") if path else ""
 
 
 class _Opening:
@@ -73,12 +88,14 @@ class _Opening:
 
     async def run(self) -> Replied | Response:
         """Ask, and wait for the answer; the caller limits the time."""
+        if not (await self._service.supervisors()).living:
+            return pages.no_supervisor()  # pages that wait would fill the inbox
         with self._broker.replies.expect(self._request) as hint:
             message = Open(self._request, self._service.worker, self._launch)
             most_apps = self._service.settings.max_apps_per_session
             opened = await self._broker.inbox.open(self._instance, message, most_apps)
-            if opened == "busy":
-                return pages.too_busy()
+            if opened == "busy":  # perhaps because nobody owns it, who would take from it
+                return await self._look_again(0.0) or pages.too_busy()
             if opened == "full":
                 return pages.too_many_apps(most_apps)
             if (refusal := await self._find_owner(opened.generation, opened.owner)) is not None:

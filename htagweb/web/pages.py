@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import re
-from importlib.resources import files
 
 import msgspec
 from htagweb_broker import EndReason
 from starlette.responses import HTMLResponse, Response
 
-CLIENT_JS = files("htagweb.web").joinpath("client.js").read_text()
-CLIENT_VERSION = hashlib.sha256(CLIENT_JS.encode()).hexdigest()[:12]
+from htagweb.web.script import CLIENT_JS, CLIENT_VERSION
+
 RETRY_S = 3
+DEBUG_RETRY_S = 1
 SUPERVISOR_COMMAND = "htagweb-supervisor --redis-url $HTAGWEB_REDIS_URL"
 
 _HEAD = re.compile(r"<head(\s[^>]*)?>", re.IGNORECASE)
@@ -48,26 +47,48 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 15vh auto
 h1 { font-size: 1.25rem } code, pre { font: 14px/1.4 ui-monospace, monospace }
 code { background: #8882; padding: .1em .3em; border-radius: .2em }
 pre { background: #8882; padding: 1rem; border-radius: .3rem; overflow: auto }
+body:has(pre) { max-width: 72rem; margin-top: 3rem }
 button { font: inherit; padding: .3rem .9rem }
 """
 
 
-def problem(status: int, title: str, text: str, *, detail: str = "", retry: bool = False) -> Response:
+_REFRESH = f'<meta http-equiv="refresh" content="{RETRY_S}">'
+# Asks in the background: a page that is read, scrolled and copied from must not be loaded again for nothing.
+_TRY_AGAIN = f"""<noscript>{_REFRESH}</noscript><script>
+async function tryAgain() {{
+  try {{
+    if (!document.hidden) {{
+      const answer = await fetch(location.href, {{ cache: "no-store" }});
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (answer.ok || page.body.textContent !== document.body.textContent) return location.reload();
+    }}
+  }} catch {{ /* the server is away: it is asked again */ }}
+  setTimeout(tryAgain, {DEBUG_RETRY_S * 1000});
+}}
+setTimeout(tryAgain, {DEBUG_RETRY_S * 1000});
+</script>"""
+
+
+def problem(
+    status: int, title: str, text: str, *, detail: str = "", retry: bool = False, debug: bool = False
+) -> Response:
     """Return a page that says what is wrong and what to do; ``text`` may hold HTML.
 
-    With ``retry`` the page comes back by itself.
+    With ``retry`` the page comes back by itself; with ``debug`` too, as soon as there is something else
+    to show.
     """
-    refresh = f'<meta http-equiv="refresh" content="{RETRY_S}">' if retry else ""
+    again = _TRY_AGAIN if debug else _REFRESH if retry else ""
     more = f"<pre>{html.escape(detail)}</pre>" if detail else ""
-    wait = "<p>This page tries again by itself.</p>" if retry else ""
+    wait = "<p>This page tries again by itself.</p>" if again else ""
     body = (
-        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">{refresh}'
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">{again}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
         f'<body><h1>{html.escape(title)}</h1><p>{text}</p>{more}{wait}<button onclick="location.reload()">'
         "Try now</button></body></html>"
     )
-    headers = _NO_STORE | ({"retry-after": str(RETRY_S)} if retry else {})
+    retry_s = DEBUG_RETRY_S if debug else RETRY_S
+    headers = _NO_STORE | ({"retry-after": str(retry_s)} if again else {})
     return HTMLResponse(body, status, headers=headers)
 
 
@@ -93,6 +114,18 @@ def broker_away() -> Response:
     return problem(503, "The server is not ready", "Its broker cannot be reached just now.", retry=True)
 
 
+def too_many_arrivals() -> Response:
+    """Say that too many new visitors come from one address."""
+    return problem(
+        503, "Many visitors at once", "Your network sends more than are let in in a second.", retry=True
+    )
+
+
+def session_moves() -> Response:
+    """Say that the session is getting a new id, which this request does not have yet."""
+    return problem(503, "One moment", "Your session is being renewed.", retry=True)
+
+
 def too_late() -> Response:
     """Say that the page took too long."""
     return problem(504, "The app did not answer", "Its page did not come in time.", retry=True)
@@ -106,16 +139,20 @@ def too_busy() -> Response:
 def too_many_apps(most: int) -> Response:
     """Say that the session runs as many apps as it may."""
     return problem(
-        503, "Too many apps are open", f"One user may run {most} apps at once. Close one to go on.", retry=True
+        503,
+        "Too many apps are open",
+        f"One user may run {most} apps at once. Close one to go on.",
+        retry=True,
     )
 
 
-def not_started(reason: EndReason, error: str, detail: str) -> Response:
-    """Say why the app could not be started."""
+def not_started(reason: EndReason, error: str, detail: str, debug: bool = False) -> Response:
+    """Say why the app could not be started; with ``debug`` the page heals when the app's source does."""
     if reason in RETURNS_BY_ITSELF or reason == "replaced":
-        return problem(503, "The app is moving", html.escape(f"{error[:1].upper()}{error[1:]}."), retry=True)
+        text = html.escape(f"{error[:1].upper()}{error[1:]}.")
+        return problem(503, "The app is moving", text, retry=True, debug=debug)
     status = 504 if reason == "interaction_timeout" else 500
-    return problem(status, "The app could not start", html.escape(error), detail=detail)
+    return problem(status, "The app could not start", html.escape(error), detail=detail, debug=debug)
 
 
 END_TEXTS: dict[EndReason, str] = {

@@ -12,7 +12,10 @@ from typing import Protocol
 from htagweb_broker import Absence, BrokerError, Clock, Supervisors, WebBroker
 
 from htagweb.settings import Settings
-from htagweb.web.cookies import Signer
+from htagweb.web.cookies import Signer, secrets_in
+from htagweb.web.origin import origins_in
+from htagweb.web.places import Places
+from htagweb.web.proxies import Proxies
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +38,17 @@ class WebService:
     """Lives as long as its web worker serves (``running``)."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
+        """Nothing is connected yet; SettingError says which setting is not what it should be."""
+        if settings.secret:
+            secrets_in(settings.secret)
+        self.proxies = Proxies(settings.trusted_proxies)
+        self.allowed_origins = origins_in(settings.allowed_origins)
         self.settings = settings
         self.clock = clock
         self.worker = secrets.token_hex(8)
         self.watchers: set[Watcher] = set()
         self._broker: WebBroker | None = None
+        self._places: Places | None = None
         self._signer: Signer | None = None
         self._secret = ""
         self._absence = Absence(logger, "a web worker", clock)
@@ -51,6 +60,18 @@ class WebService:
         if self._broker is None:
             raise RuntimeError("the Runner's lifespan has not run: serve it with uvicorn or gunicorn")
         return self._broker
+
+    @property
+    def places(self) -> Places:
+        """The places of connected pages; RuntimeError outside ``running``."""
+        if self._places is None:
+            self._places = Places(self.broker.pages, self.clock, self.settings.max_pages_per_session)
+        return self._places
+
+    @property
+    def is_running(self) -> bool:
+        """Whether this is within ``running``."""
+        return self._broker is not None
 
     @asynccontextmanager
     async def running(self, redis_url: str) -> AsyncIterator[None]:
@@ -64,6 +85,7 @@ class WebService:
                 tasks.create_task(self._keep(broker.channels.run)),
                 tasks.create_task(self._keep(broker.replies.run)),
                 tasks.create_task(self._keep(self._watch_owners)),
+                tasks.create_task(self._keep(self.places.keep)),
             ]
             if not settings.secret:
                 background.append(tasks.create_task(self._keep(self._keep_secret)))
@@ -73,7 +95,7 @@ class WebService:
                 for task in background:
                     task.cancel()
                 broker.close()
-                self._broker = None
+                self._broker = self._places = None
 
     async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:
         """Run a background loop until cancelled; requests of this worker survive its errors."""
@@ -92,6 +114,11 @@ class WebService:
             self._secret = self.settings.secret or await self.broker.secret()
             self._signer = Signer(self._secret)
         return self._signer
+
+    async def secrets(self) -> list[str]:
+        """Return the secrets that all web workers share, the one in use first; BrokerError as ``signer``."""
+        await self.signer()
+        return secrets_in(self._secret)
 
     async def _keep_secret(self) -> None:
         """Agree with the other workers again after the server lost its data, or cookies would be forged."""

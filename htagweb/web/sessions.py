@@ -5,19 +5,39 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from htagweb_broker import BrokerError, BrokerUnavailable
+from htagweb_broker import BrokerError, BrokerUnavailable, SessionMoved
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from htagweb.session import SessionDict
 from htagweb.web import pages
-from htagweb.web.cookies import COOKIE, digest_of
+from htagweb.web.arrivals import TooManyArrivals, admit
+from htagweb.web.cookies import cookie_name, digest_of
+from htagweb.web.origin import ALLOWED
+from htagweb.web.renewal import renew
 from htagweb.web.service import WebService
 
 logger = logging.getLogger(__name__)
 
 VISIT = "htagweb.visit"
+COOKIE_LIFE_S = 400 * 24 * 3600
+"""The longest that browsers keep one. How long a session lives is the broker's to say: clicks over a
+WebSocket are a use of it too, and cannot renew a cookie."""
+
+
+class WebSession(SessionDict):
+    """``request.session``: a dict of JSON values."""
+
+    wants_new_id = False
+
+    def renew(self) -> None:
+        """Give the session a new id with this response, its values stay; at login and at logout.
+
+        Its apps end, and the old id is worth nothing from then on.
+        """
+        self.wants_new_id = True
 
 
 @dataclass(slots=True)
@@ -28,15 +48,29 @@ class Visit:
     """The session's digest."""
     cookie: str
     is_new: bool
-    """The browser does not have this cookie yet."""
+    """The browser does not have this session yet."""
     wanted: bool = False
     """Something depends on the session: a new one is told to the browser."""
+    is_renewed: bool = False
+    """The browser's cookie gets its life anew."""
+    is_admitted: bool = False
+    """It was counted as a new one."""
 
 
 def visit_of(connection: HTTPConnection) -> Visit:
     """Return who makes this request; the session is kept from now on."""
     visit: Visit = connection.scope[VISIT]
     visit.wanted = True
+    return visit
+
+
+async def admitted(service: WebService, connection: HTTPConnection) -> Visit:
+    """As ``visit_of``, for what costs a process; TooManyArrivals is the middleware's to answer."""
+    visit = visit_of(connection)
+    if visit.is_new and not visit.is_admitted:
+        await admit(service, connection)
+        visit.is_admitted = True
+    visit.is_renewed = True
     return visit
 
 
@@ -59,9 +93,9 @@ class SessionMiddleware:
         try:
             visit, session = await self._load(connection)
         except BrokerError as exc:
-            logger.warning("a request was refused, the broker is away: %s", exc)
-            return await pages.broker_away()(scope, receive, send)
+            return await _refuse(exc)(scope, receive, send)
         scope["session"], scope[VISIT] = session, visit
+        scope[ALLOWED] = self._service.allowed_origins
 
         has_started = False
 
@@ -69,41 +103,71 @@ class SessionMiddleware:
             nonlocal has_started
             if message["type"] == "http.response.start":
                 await self._save(connection, visit, session, message)
-                has_started = True
+            has_started = True
             await send(message)
 
         try:
             await self._app(scope, receive, send_saved)
-        except BrokerUnavailable as exc:
+        except (BrokerUnavailable, SessionMoved, TooManyArrivals) as exc:
             if has_started or scope["type"] != "http":
                 raise
-            logger.warning("a session was not saved, the broker is away: %s", exc)
-            await pages.broker_away()(scope, receive, send)
+            await _refuse(exc)(scope, receive, send)
 
-    async def _load(self, connection: HTTPConnection) -> tuple[Visit, SessionDict]:
+    async def _load(self, connection: HTTPConnection) -> tuple[Visit, WebSession]:
         signer = await self._service.signer()
-        cookie = connection.cookies.get(COOKIE, "")
-        if signer.is_ours(cookie):
+        given = connection.cookies.get(cookie_name(_scheme(connection)), "")
+        cookie = signer.accept(given)
+        if cookie is not None:
             digest = digest_of(cookie)
             data = await self._service.broker.sessions.read(digest)
-            return Visit(digest, cookie, is_new=False), SessionDict(data.values)
-        if cookie:
+            if data.is_moving:
+                # Not a new session: its cookie would take the place of the one that is on its way.
+                raise SessionMoved("its session is getting a new id")
+            return Visit(digest, cookie, is_new=False), WebSession(data.values)
+        if given:
             logger.warning("a session cookie that is not ours was replaced")
         cookie = signer.issue()
-        return Visit(digest_of(cookie), cookie, is_new=True), SessionDict()
+        return Visit(digest_of(cookie), cookie, is_new=True), WebSession()
 
     async def _save(
-        self, connection: HTTPConnection, visit: Visit, session: SessionDict, message: Message
+        self, connection: HTTPConnection, visit: Visit, session: WebSession, message: Message
     ) -> None:
-        if changes := session.take_changes():
-            visit.wanted = True
-            await self._service.broker.sessions.write(visit.session, changes)
-        if visit.wanted:
+        changes = session.take_changes()
+        if changes:
+            await admitted(self._service, connection)
+        broker = self._service.broker
+        if session.wants_new_id and not visit.is_new:
+            visit.cookie = await renew(self._service, visit.session, changes)
+            visit.session, visit.is_new, visit.wanted = digest_of(visit.cookie), True, True
+        elif changes:
+            await broker.sessions.write(visit.session, changes)
+        # Not with each response: one that is kept by a cache would give the cookie to others.
+        if not (visit.wanted if visit.is_new else visit.is_renewed):
+            return
+        # Else a response that was late would bring the browser's old id back.
+        if visit.is_new or not await broker.sessions.is_moving(visit.session):
             headers = MutableHeaders(scope=message)
             headers.append("set-cookie", self._header(connection, visit))
+            headers.add_vary_header("Cookie")
 
     def _header(self, connection: HTTPConnection, visit: Visit) -> str:
-        # Sent each time, so that the cookie lives as long after its last use as the session does.
-        life = f"Max-Age={self._service.settings.session_ttl_s}"
-        secure = "; Secure" if connection.url.scheme == "https" else ""
-        return f"{COOKIE}={visit.cookie}; Path=/; {life}; HttpOnly; SameSite=Lax{secure}"
+        scheme = _scheme(connection)
+        life = f"Max-Age={COOKIE_LIFE_S}"
+        secure = "; Secure" if scheme == "https" else ""
+        return f"{cookie_name(scheme)}={visit.cookie}; Path=/; {life}; HttpOnly; SameSite=Lax{secure}"
+
+
+def _scheme(connection: HTTPConnection) -> str:
+    scheme: str = connection.scope.get("scheme", "http")
+    return scheme
+
+
+def _refuse(error: Exception) -> Response:
+    """Return the page that says why a request was not served."""
+    logger.warning("a request was refused: %s", error)
+    match error:
+        case TooManyArrivals():
+            return pages.too_many_arrivals()
+        case SessionMoved():
+            return pages.session_moves()
+    return pages.broker_away()

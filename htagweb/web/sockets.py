@@ -1,4 +1,4 @@
-"""A page's WebSocket: interactions in, numbered actions out."""
+"""A page's WebSocket: interactions in, numbered actions out; sealed where the page asks for it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import secrets
 
 from htagweb_broker import BrokerError, Connect, Emission, Ended, Feed, FeedBroken, InstanceId, Record
 from starlette.responses import PlainTextResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from htagweb.web import wire
+from htagweb.web.lines import NORMAL, Line, SealedLine, TooLarge
 from htagweb.web.origin import is_same_origin
+from htagweb.web.sealing import Agreement, SealError, agree
 from htagweb.web.service import WebService
 from htagweb.web.sessions import visit_of
-from htagweb.web.submitting import Submission, submit
+from htagweb.web.submitting import SEALED_ONLY, Submission, submit
 
 logger = logging.getLogger(__name__)
 
@@ -22,9 +24,10 @@ BUSY_RETRY_S = 1.0
 SEND_TIMEOUT_S = 60.0
 """A browser that takes nothing for so long is disconnected; it catches up when it comes back."""
 
-NORMAL = 1000
 BAD_HELLO = 4400
 GONE = 4404
+BAD_SEAL = 4422
+TOO_MANY_PAGES = 4429
 NOT_READY = 1013
 TOO_LARGE = 1009
 
@@ -38,46 +41,65 @@ async def serve_socket(service: WebService, websocket: WebSocket, app: str) -> N
     try:
         hello = wire.parse_hello(websocket.query_params)
         record = await service.broker.ownership.read(instance)
-    except wire.WireError as exc:
+        agreement = agree(hello.curve, hello.key) if hello and hello.curve and hello.key is not None else None
+    except (wire.WireError, SealError) as exc:
         logger.warning("%s: a socket was refused: %s", instance, exc)
         await websocket.accept()
         return await websocket.close(BAD_HELLO, str(exc)[:120])
     except BrokerError as exc:
-        logger.warning("%s: a socket was refused, the broker is away: %s", instance, exc)
+        logger.warning("%s: a socket was refused: %s", instance, exc)
         return await _deny(websocket, 503, "The server is not ready.")
     if hello is None and record is None:
         logger.warning("%s: a socket was refused: the session has not opened this app", instance)
         return await _deny(websocket, 404, "This app was not opened in this session.")
+    if record is not None and record.parano and agreement is None:
+        logger.warning("%s: a socket was refused: it is not sealed", instance)
+        return await _deny(websocket, 403, SEALED_ONLY)
     await websocket.accept()
+    try:
+        line = await _line_of(websocket, agreement, service.settings.max_message_bytes)
+    except WebSocketDisconnect:
+        return logger.debug("%s: a page left", instance)
     if record is None or (hello is not None and hello.generation != record.generation):
         # Whatever the page shows belongs to a process that is gone.
         logger.info("%s: a page of an earlier run of the app is loaded anew", instance)
-        await websocket.send_text(wire.own(reload=True))
-        return await websocket.close(GONE, "this page is of an earlier run of the app")
+        return await line.close(GONE, wire.own(reload=True))
     page = hello.page if hello else secrets.token_urlsafe(16)
     after = hello.last if hello else record.out
-    socket = PageSocket(service, websocket, instance, record, page)
+    socket = PageSocket(service, line, instance, record, page)
     socket.is_ours = hello is not None
-    await socket.run(after)
+    try:
+        async with service.places.hold(instance.session, page) as has_place:
+            if has_place:
+                return await socket.run(after)
+        logger.warning("%s: a socket was refused: its session has too many pages open", instance)
+        await line.close(TOO_MANY_PAGES)
+    except BrokerError as exc:
+        logger.warning("%s: a socket was refused: %s", instance, exc)
+        await line.close(NOT_READY)
 
 
 async def _deny(websocket: WebSocket, status: int, text: str) -> None:
     await websocket.send_denial_response(PlainTextResponse(text, status))
 
 
-class _TooLarge(Exception):
-    """A message over the limit: the socket is closed."""
+async def _line_of(websocket: WebSocket, agreement: Agreement | None, limit_bytes: int) -> Line:
+    """Return what carries texts from here on; the page is told our public key first."""
+    if agreement is None:
+        return Line(websocket, limit_bytes)
+    await websocket.send_text(wire.own(key=agreement.public))
+    return SealedLine(websocket, agreement.keys, limit_bytes)
 
 
 class PageSocket:
     """One connected page."""
 
     def __init__(
-        self, service: WebService, websocket: WebSocket, instance: InstanceId, record: Record, page: str
+        self, service: WebService, line: Line, instance: InstanceId, record: Record, page: str
     ) -> None:
         self.owner = record.owner
         self._service = service
-        self._websocket = websocket
+        self._line = line
         self._instance = instance
         self._generation = record.generation
         self._page = page
@@ -100,30 +122,25 @@ class PageSocket:
                 await self._send_feed(feed)
                 for task in others:
                     task.cancel()
-            await self._close(NORMAL)
-        except* _TooLarge:
-            await self._close(TOO_LARGE)
+            await self._line.close(NORMAL)
+        except* TooLarge:
+            limit = self._service.settings.max_message_bytes
+            logger.warning("%s: a message over the limit of %d bytes", self._instance, limit)
+            await self._line.close(TOO_LARGE)
+        except* SealError as group:
+            logger.warning("%s: a sealed socket was closed: %s", self._instance, group.exceptions[0])
+            await self._line.close(BAD_SEAL)
         except* WebSocketDisconnect:
             logger.debug("%s: a page left", self._instance)
         except* FeedBroken as group:
             logger.info("%s: the page is rendered anew: %s", self._instance, group.exceptions[0])
-            await self._close(GONE, wire.own(reload=True))
+            await self._line.close(GONE, wire.own(reload=True))
         except* (BrokerError, TimeoutError) as group:
             reason = str(group.exceptions[0]) or "its browser takes nothing"
             logger.warning("%s: a socket was closed: %s", self._instance, reason)
-            await self._close(NOT_READY)
+            await self._line.close(NOT_READY)
         finally:
             self._service.watchers.discard(self)
-
-    async def _close(self, code: int, last_words: str | None = None) -> None:
-        if self._websocket.application_state is not WebSocketState.CONNECTED:
-            return
-        try:
-            if last_words is not None:
-                await self._websocket.send_text(last_words)
-            await self._websocket.close(code)
-        except (WebSocketDisconnect, RuntimeError) as exc:
-            logger.debug("%s: gone before it was closed: %s", self._instance, exc)
 
     # Out
 
@@ -152,7 +169,7 @@ class PageSocket:
 
     async def _send(self, text: str) -> None:
         async with asyncio.timeout(SEND_TIMEOUT_S):
-            await self._websocket.send_text(text)
+            await self._line.send(text)
 
     def note_owner(self, lives: bool) -> None:
         """Take note whether the supervisor that runs the app lives; the page is told of a change."""
@@ -174,24 +191,15 @@ class PageSocket:
     # In
 
     async def _receive(self) -> None:
-        limit = self._service.settings.max_message_bytes
         while True:
-            text = await self._receive_text()
-            if len(text) > limit or len(text.encode()) > limit:
-                logger.warning("%s: a message over the limit of %d bytes", self._instance, limit)
-                raise _TooLarge
+            text = await self._line.receive()
             try:
                 await self._handle_message(wire.parse_message(text))
             except wire.WireError as exc:
-                logger.warning("%s: a message was refused: %s", self._instance, exc)
+                why = "what is wrong with it was told sealed" if self._line.is_sealed else exc
+                logger.warning("%s: a message was refused: %s", self._instance, why)
                 number = wire.number_in(text)
                 await self._send(wire.refusal(f"The message was refused: {exc}", self._page, number))
-
-    async def _receive_text(self) -> str:
-        received = await self._websocket.receive()
-        if received["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(received.get("code", NORMAL))
-        return received.get("text") or ""  # a binary message is none of the wire: refused as any other
 
     async def _handle_message(self, message: wire.FromPage) -> None:
         extra = message.htagweb or wire.Extra()

@@ -24,6 +24,11 @@ logger = logging.getLogger(__name__)
 PATIENCE_S = 30.0
 """How long an interaction is kept while the broker is away; then the page is told."""
 RETRY_S = 0.2
+SEALED_ONLY = (
+    "This app takes sealed messages only. Load its page again, over https or on localhost, "
+    "in a browser that has WebCrypto."
+)
+"""What a page of a parano app hears that speaks in clear text."""
 
 Waiting = Callable[[bool], Awaitable[None]]
 
@@ -86,15 +91,17 @@ class Submission:
                 logger.warning("%s: an interaction was refused, its inbox is full", instance)
                 return wire.refusal("Too many clicks wait for this app.", self.page, self.number)
             case "ended":
-                return await self._ended(service, instance)
+                return await told_end(service, instance, self.generation)
         logger.info("%s: an interaction of generation %s came too late", instance, self.generation)
         return wire.own(reload=True)
 
-    async def _ended(self, service: WebService, instance: InstanceId) -> str:
-        try:
-            record = await service.broker.ownership.read(instance)
-        except BrokerError:
-            record = None
-        if record is None or record.generation != self.generation or record.reason is None:
-            return wire.own(reload=True)
-        return wire.ended(record.reason)
+
+async def told_end(service: WebService, instance: InstanceId, generation: str) -> str:
+    """Return why the generation has ended, as its page has to hear it."""
+    try:
+        record = await service.broker.ownership.read(instance)
+    except BrokerError:
+        record = None
+    if record is None or record.generation != generation or record.reason is None:
+        return wire.own(reload=True)
+    return wire.ended(record.reason)

@@ -2,11 +2,14 @@
 
 From the page: ``{"id", "method", "args", "kargs", "event"}``, to the page an
 action object (``update``, ``stream``, ``post``, ``next``, ``err``). Our own
-data travels under the key ``htagweb``, optional in both directions.
+data travels under the key ``htagweb``, optional in both directions. All of it may
+travel sealed (``htagweb/web/sealing.py``); then this is what is inside.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -14,9 +17,12 @@ from htagweb_broker import Answered, Emission, Ended, EndReason, UpdatedByApp
 from starlette.datastructures import QueryParams
 
 from htagweb.web.pages import END_TEXTS, RETURNS_BY_ITSELF, RETURNS_ON_CLICK
+from htagweb.web.sealing import Curve
 
 Page = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}\Z")]
 Number = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Last = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+PublicKey = Annotated[str, msgspec.Meta(max_length=128)]
 Generation = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,18}-[0-9a-f]{8}\Z")]
 
 
@@ -31,6 +37,11 @@ class Extra(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     page: Page | None = None
     generation: Generation | None = None
     ping: int | None = None
+    last: Last | None = None
+    """The last action that the page has: it asks for all after that."""
+    curve: Curve | None = None
+    key: PublicKey | None = None
+    """With ``curve``, and without a call: the page wants a sealed channel."""
 
 
 class FromPage(msgspec.Struct, frozen=True):
@@ -57,7 +68,10 @@ class Hello(msgspec.Struct, frozen=True):
 
     page: Page
     generation: Generation
-    last: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    last: Last
+    curve: Curve | None = None
+    key: PublicKey | None = None
+    """With ``curve``: the page wants the connection sealed."""
 
 
 class _Numbered(msgspec.Struct, frozen=True):
@@ -67,8 +81,15 @@ class _Numbered(msgspec.Struct, frozen=True):
 _decode_numbered = msgspec.json.Decoder(_Numbered).decode
 _decode_message = msgspec.json.Decoder(FromPage).decode
 _encode = msgspec.json.Encoder().encode
+_ECHO = re.compile(r"(unknown field|enum value) [`'].*[`']", re.DOTALL)
+"""Where msgspec's errors repeat what was sent."""
 _STARTS = {"args": (b"[", b"n"), "kargs": (b"{", b"n"), "event": (b"{", b"n")}
 """How the JSON may start: null is allowed, htag goes on with a generator that way."""
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong without what was sent: it goes to the log."""
+    return _ECHO.sub(r"\1", str(error))
 
 
 def parse_message(text: str | bytes) -> FromPage:
@@ -76,7 +97,7 @@ def parse_message(text: str | bytes) -> FromPage:
     try:
         message = _decode_message(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
-        raise WireError(f"expected {{id, method, args, kargs, event}}: {exc}") from exc
+        raise WireError(f"expected {{id, method, args, kargs, event}}: {_reason(exc)}") from exc
     for name, starts in _STARTS.items():
         if bytes(getattr(message, name))[:1] not in starts:
             kind = "a list" if name == "args" else "an object"
@@ -105,12 +126,20 @@ def parse_hello(query: QueryParams) -> Hello | None:
     if "page" not in query:
         return None
     try:
-        return msgspec.convert(dict(query), Hello, strict=False)
+        hello = msgspec.convert(dict(query), Hello, strict=False)
     except msgspec.ValidationError as exc:
-        raise WireError(f"expected page, generation and last: {exc}") from exc
+        raise WireError(f"expected page, generation and last: {_reason(exc)}") from exc
+    if (hello.curve is None) != (hello.key is None):
+        raise WireError("expected curve and key both, or neither")
+    return hello
 
 
 # To the page
+
+
+def as_array(messages: Sequence[str]) -> str:
+    """Return messages as one JSON array."""
+    return f"[{','.join(messages)}]"
 
 
 def own(**extra: Any) -> str:

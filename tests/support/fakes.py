@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ from htagweb_broker import (
     Submitted,
     SupervisorBroker,
     Supervisors,
+    Taken,
     WebBroker,
 )
 from htagweb_broker.messages import Action, encode
@@ -39,7 +40,9 @@ from htagweb_broker.outbox import Numbered
 
 from htagweb.host.frames import Frame
 from htagweb.supervisor.process import Ends
+from htagweb.supervisor.sources import Watch
 from htagweb.supervisor.templates import Child, LaunchError, Template, Templates
+from tests.support.fake_sessions import FakeArrivals, FakeRenewals, FakeSessions
 
 
 async def turns(count: int = 30) -> None:
@@ -96,6 +99,7 @@ class FakeBroker:
         self.owned: dict[str, set[InstanceId]] = {}
         self.living: dict[str, Beat] = {}
         self.dead: frozenset[str] = frozenset()
+        self.is_drain_ordered = False
         self.spawn_requests: asyncio.Queue[SpawnEntry] = asyncio.Queue()
         self.given_replies: dict[str, Replied] = {}
         self.hints: dict[str, asyncio.Event] = {}
@@ -106,11 +110,19 @@ class FakeBroker:
         self.open_refused: Refused | None = None
         self.ownership = _Ownership(self)
         self.replies = _Replies(self)
-        self.sessions = _Sessions(self)
+        self.seals = _Seals(self)
+        self.sessions = FakeSessions(self)
+        self.renewals = FakeRenewals(self)
+        self.arrivals = FakeArrivals(self)
         self.presence = _Presence(self)
         self.spawns = self.waiting_spawns = _Spawns(self)
         self.readers = _Readers(self)
+        self.places: dict[str, set[str]] = {}
+        self.restorable = False
+        """Whether a record that is missed may be written again."""
+        self.on_restore: Callable[[], None] = lambda: None
         self.inbox = _Inbox(self)
+        self.pages = _Pages(self)
         self.feeds = self.channels = _Feeds(self)
 
     @property
@@ -218,6 +230,11 @@ class _Ownership(_Part):
     async def renew(self, instance: InstanceId, generation: str, facts: dict[str, str] | None = None) -> None:
         self._broker.note("renew", facts or {})
 
+    async def restore(self, instance: InstanceId, claim: Claimed, out: int, facts: dict[str, str]) -> bool:
+        self._broker.note("restore", claim, out, facts)
+        self._broker.on_restore()
+        return self._broker.restorable
+
     async def release(
         self, instance: InstanceId, generation: str, number: int, reason: Any, taken: str
     ) -> int:
@@ -266,18 +283,31 @@ class _Replies(_Part):
         return self._broker.given_replies.get(request)
 
 
-class _Sessions(_Part):
-    async def read(self, session: str) -> SessionData:
-        self._broker.note("read_session", session)
-        return self._broker.sessions_data.get(session, SessionData({}, ""))
+class _Seals(_Part):
+    def __init__(self, broker: FakeBroker) -> None:
+        super().__init__(broker)
+        self.wrapped: dict[tuple[str, str], bytes] = {}
+        self.numbers: dict[tuple[str, str], int] = {}
 
-    async def write(self, session: str, changes: Mapping[str, bytes | None]) -> tuple[str, str]:
-        self._broker.note("write", dict(changes))
-        before = self._broker.sessions_data.get(session, SessionData({}, ""))
-        values = {key: value for key, value in {**before.values, **changes}.items() if value is not None}
-        after = f"v{len(self._broker.of('write'))}"
-        self._broker.sessions_data[session] = SessionData(values, after)
-        return before.version, after
+    def new_channel(self) -> str:
+        return f"channel{len(self.wrapped)}"
+
+    async def keep(self, session: str, channel: str, wrapped: bytes) -> None:
+        self._broker.note("keep_seal", channel)
+        self.wrapped[session, channel] = wrapped
+
+    async def read(self, session: str, channel: str) -> bytes | None:
+        self._broker.note("read_seal", channel)
+        return self.wrapped.get((session, channel))
+
+    async def take(self, session: str, channel: str, number: int) -> Taken:
+        self._broker.note("take_number", channel, number)
+        if (session, channel) not in self.wrapped:
+            return "unknown"
+        if number <= self.numbers.get((session, channel), 0):
+            return "used"
+        self.numbers[session, channel] = number
+        return "taken"
 
 
 class _Presence(_Part):
@@ -285,8 +315,9 @@ class _Presence(_Part):
         self._broker.note("supervisors")
         return Supervisors(dict(self._broker.living), self._broker.dead)
 
-    async def beat(self, supervisor: str, beat: Beat) -> None:
+    async def beat(self, supervisor: str, beat: Beat) -> bool:
         self._broker.note("beat", supervisor, beat)
+        return self._broker.is_drain_ordered
 
     async def note_owned(self, supervisor: str, instance: InstanceId) -> None:
         self._broker.note("note_owned", supervisor, instance)
@@ -338,6 +369,20 @@ class _Readers(_Part):
         self._broker.note("remove_reader", instance)
 
 
+class _Pages(_Part):
+    async def enter(self, session: str, page: str, now_ms: int, most: int) -> bool:
+        self._broker.note("enter", session, page)
+        places = self._broker.places.setdefault(session, set())
+        if page not in places and len(places) >= most:
+            return False
+        places.add(page)
+        return True
+
+    async def leave(self, session: str, page: str) -> None:
+        self._broker.note("leave_page", session, page)
+        self._broker.places.get(session, set()).discard(page)
+
+
 class _Inbox(_Part):
     async def open(self, instance: InstanceId, message: Open, most_apps: int) -> Opened | Refused:
         self._broker.note("open", instance, message)
@@ -384,6 +429,8 @@ class FakeTemplates:
         self.wanted: list[str] = []
         self.forked: list[str] = []
         self.failure: LaunchError | None = None
+        self.wanted_with_debug: list[str] = []
+        self.developed: list[tuple[Template, Watch]] = []
         self.stopped = False
         self.may_fork = asyncio.Event()
         self.may_fork.set()
@@ -402,8 +449,15 @@ class FakeTemplates:
     def stop(self) -> None:
         self.stopped = True
 
-    async def get(self, app: str) -> Template:
+    def watched(self) -> list[tuple[Template, Watch]]:
+        return self.developed
+
+    def discard(self, template: Template) -> None:
+        self.developed.clear()
+
+    async def get(self, app: str, *, debug: bool = False) -> Template:
         self.wanted.append(app)
+        self.wanted_with_debug += [app] if debug else []
         await self.may_fork.wait()
         if self.failure is not None:
             raise self.failure

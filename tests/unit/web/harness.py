@@ -55,9 +55,9 @@ class Site:
     def cookies(self) -> dict[str, str]:
         return {"cookie": f"{COOKIE}={self.cookie}"}
 
-    def own(self, owner: str = SUPERVISOR, out: int = 3, reason: Any = None) -> None:
+    def own(self, owner: str = SUPERVISOR, out: int = 3, reason: Any = None, *, parano: bool = False) -> None:
         """Have the user's instance owned."""
-        self.broker.records[self.instance] = Record(GENERATION, owner, out, reason)
+        self.broker.records[self.instance] = Record(GENERATION, owner, out, reason, parano)
 
     def endpoint(self, path: str, work: Callable[[Request], Awaitable[Response] | None]) -> None:
         """Add a route that does something with the request."""
@@ -97,6 +97,57 @@ class Site:
         """POST as the user."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.http.post(path, content=content, headers={**self.cookies, **headers})
+
+
+class Post:
+    """One POST, by direct ASGI calls: what was sent can be looked at before the response is complete."""
+
+    def __init__(self, site: Site, body: bytes, **headers: str) -> None:
+        given = {**site.cookies, "host": "site", **headers}
+        self._site = site
+        self._received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._received.put_nowait({"type": "http.request", "body": body})
+        self.sent: list[dict[str, Any]] = []
+        self._scope = {
+            "type": "http",
+            "method": "POST",
+            "path": f"/_/{APP}",
+            "raw_path": f"/_/{APP}".encode(),
+            "root_path": "",
+            "scheme": "http",
+            "query_string": b"",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
+            "client": ("host", 1),
+            "server": ("site", 80),
+            "state": {},
+        }
+
+    def leave(self) -> None:
+        """Close the connection, as a page does that is left."""
+        self._received.put_nowait({"type": "http.disconnect"})
+
+    async def _send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    async def serve(self) -> None:
+        """Serve the request; an error is the server's to deal with."""
+        await self._site.runner(self._scope, self._received.get, self._send)
+
+    async def started(self) -> dict[str, Any]:
+        """Wait until status and headers were sent; return them."""
+        await until(lambda: self.sent, "the response has started")
+        return self.sent[0]
+
+    @property
+    def body(self) -> bytes:
+        """What came of the body so far."""
+        return b"".join(m["body"] for m in self.sent if m["type"] == "http.response.body")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the body was ended as such."""
+        ends = [m for m in self.sent if m["type"] == "http.response.body" and not m.get("more_body")]
+        return ends != []
 
 
 class Socket:
@@ -144,7 +195,12 @@ class Socket:
     @property
     def messages(self) -> list[Any]:
         """What the page was sent."""
-        return [json.loads(m["text"]) for m in self.sent if m["type"] == "websocket.send"]
+        return [json.loads(m["text"]) for m in self.sent if m.get("text") is not None]
+
+    @property
+    def frames(self) -> list[bytes]:
+        """What the page was sent in binary messages."""
+        return [m["bytes"] for m in self.sent if m.get("bytes") is not None]
 
     @property
     def extras(self) -> list[Any]:

@@ -35,6 +35,23 @@ async def test_the_answer_is_the_page_with_its_configuration(site: Site) -> None
     }
 
 
+@pytest.mark.parametrize("name", ["ssl", "parano", "http_only", "debug"])
+async def test_a_mode_of_the_runner_is_in_the_configuration_when_it_is_on(site: Site, name: str) -> None:
+    setattr(site.runner, name, True)
+    config = config_of((await site.get_answered()).text)
+    assert {key for key, value in config.items() if value is True} == {name}
+
+
+@pytest.mark.parametrize("name", ["parano", "http_only"])
+@pytest.mark.parametrize("is_on", [True, False])
+async def test_a_mode_of_a_route_wins_over_the_runners(site: Site, name: str, is_on: bool) -> None:
+    setattr(site.runner, name, not is_on)
+    site.endpoint("/own", lambda request: site.runner.handle(request, APP, **{name: is_on}))
+    config = config_of((await site.get_answered("/own")).text)
+    assert config.get(name, False) is is_on
+    assert getattr((await site.opened()).launch, name) is is_on
+
+
 async def test_a_page_is_kept_by_its_cookie(site: Site) -> None:
     site.own()
     assert "set-cookie" in (await site.get_answered()).headers
@@ -124,6 +141,7 @@ async def test_without_a_supervisor_the_page_says_how_to_start_one(site: Site) -
     assert response.status_code == 503
     assert "htagweb-supervisor --redis-url" in response.text
     assert site.broker.of("spawn") == []
+    assert site.broker.of("open") == [], "a page that waits for hours would fill the inbox"
 
 
 @pytest.mark.parametrize("full", [beat(load=2), beat(draining=True)])
@@ -161,6 +179,12 @@ async def test_a_supervisor_that_leaves_while_the_page_waits_is_told(site: Site)
         site.own("")
         await site.clock.advance(2)
     assert getting.result().status_code == 503
+
+
+async def test_a_full_inbox_that_nobody_takes_from_gets_an_owner(site: Site) -> None:
+    site.broker.open_refused = "busy"
+    assert (await site.get()).status_code == 503
+    assert site.broker.of("spawn") == [(SpawnRequest(site.instance.dump(), ""),)]
 
 
 async def test_a_full_inbox_is_told(site: Site) -> None:

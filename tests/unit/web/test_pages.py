@@ -9,6 +9,7 @@ from htagweb_broker import EndReason
 from starlette.responses import Response
 
 from htagweb.web import pages
+from htagweb.web.script import CLIENT_JS, CLIENT_VERSION
 
 
 def text(response: Response) -> str:
@@ -48,7 +49,7 @@ def test_no_value_can_end_the_configurations_element() -> None:
 
 def test_the_scripts_address_is_below_the_mount_and_changes_with_its_text() -> None:
     page = text(pages.app_page("<head>", '/a"b', {}))
-    assert f'src="/a&quot;b/_/client.js?v={pages.CLIENT_VERSION}"' in page
+    assert f'src="/a&quot;b/_/client.js?v={CLIENT_VERSION}"' in page
 
 
 def test_a_page_is_not_stored() -> None:
@@ -59,7 +60,7 @@ def test_the_client_script_is_kept_for_ever() -> None:
     response = pages.client_script()
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert response.headers["content-type"].startswith("text/javascript")
-    assert text(response) == pages.CLIENT_JS
+    assert text(response) == CLIENT_JS
 
 
 def test_a_problem_page_escapes_title_and_detail() -> None:
@@ -116,6 +117,20 @@ def test_an_app_that_did_not_start_is_told_by_its_reason(reason: EndReason, stat
     assert page.status_code == status
     assert ("refresh" in text(page)) is again
     assert "o &lt;luck&gt;" in text(page)
+
+
+@pytest.mark.parametrize("reason", ["refused", "crashed", "interaction_timeout", "changed"])
+def test_in_debug_a_page_that_did_not_start_asks_again_soon_without_a_reload(reason: EndReason) -> None:
+    page = pages.not_started(reason, "no", "", debug=True)
+    assert "setTimeout(tryAgain, 1000)" in text(page)
+    assert page.headers["retry-after"] == "1"
+    # Without scripts it is loaded again.
+    assert re.findall("<noscript><meta|<meta http-equiv", text(page)) == ["<noscript><meta"]
+
+
+def test_without_debug_no_page_has_the_script_that_asks_again() -> None:
+    assert "tryAgain" not in text(pages.not_started("refused", "no", ""))
+    assert "tryAgain" not in text(pages.no_supervisor())
 
 
 def test_a_traceback_is_shown_escaped() -> None:

@@ -179,11 +179,14 @@ async def test_a_broker_that_is_away_is_told_in_plain_text(site: Site) -> None:
     assert response.headers["retry-after"] == "3"
 
 
-async def test_an_answer_that_does_not_come_is_told(site: Site) -> None:
+async def test_an_answer_that_does_not_come_is_told_and_settles_the_interaction(site: Site) -> None:
     site.own()
     site.monkeypatch.setattr(posts, "LONGEST_ANSWER_S", 2**-6)
-    response = await site.post(numbered(7))
-    assert response.status_code == 504
+    response = (await site.post(numbered(7))).json()
+    assert response == {
+        "err": "The app did not answer in time.",
+        "htagweb": {"page": PAGE, "answers": 7},
+    }
 
 
 async def test_a_refusal_is_in_the_log_without_the_payload(
@@ -199,4 +202,10 @@ async def test_a_repetition_gets_the_answer_that_was_lost_on_its_way(site: Site)
     site.own(out=9)
     site.broker.kept_answer = answer(4)
     assert (await site.post(numbered(7))).json()["htagweb"] == {"n": 4, "page": PAGE, "answers": 7}
-    assert site.broker.of("submit") == []
+
+
+async def test_a_repetition_gets_its_answer_though_the_app_has_ended_since(site: Site) -> None:
+    site.own("", out=9, reason="exit")
+    site.broker.submitted = "ended"
+    site.broker.kept_answer = answer(4)
+    assert (await site.post(numbered(7))).json()["htagweb"]["answers"] == 7

@@ -9,8 +9,10 @@ import pytest
 from htagweb_broker import BrokerUnavailable, SessionData
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from htagweb.web.cookies import COOKIE, Signer, digest_of
+from htagweb.settings import Settings
+from htagweb.web.cookies import COOKIE, SECURE_COOKIE, Signer, digest_of
 from htagweb.web.sessions import SessionMiddleware
 from tests.unit.web.harness import APP, GENERATION, Site, Socket
 
@@ -34,17 +36,47 @@ async def test_a_new_session_gets_a_cookie_when_something_is_kept(site: Site) ->
     response = await site.http.get("/set")
     name, _, value = response.headers["set-cookie"].partition(";")[0].partition("=")
     assert name == COOKIE
-    assert Signer("secret").is_ours(value)
+    assert Signer("secret").accept(value) == value
     assert site.broker.sessions_data[digest_of(value)].values == {"a": b"1"}
 
 
 async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(site: Site) -> None:
     site.endpoint("/set", setter("a", 1))
     header = (await site.http.get("/set")).headers["set-cookie"]
-    assert re.search(r"; Path=/; Max-Age=1209600; HttpOnly; SameSite=Lax$", header)
-    site.http.cookies.clear()
-    secured = (await site.http.get("https://site/set")).headers["set-cookie"]
-    assert secured.endswith("; Secure")
+    assert re.search(r"; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax$", header)
+
+
+async def test_under_tls_the_cookie_is_bound_to_this_host_and_to_tls(site: Site) -> None:
+    site.endpoint("/set", setter("a", 1))
+    header = (await site.http.get("https://site/set")).headers["set-cookie"]
+    assert header.startswith(f"{SECURE_COOKIE}=")
+    assert re.search(r"; Path=/; Max-Age=34560000; HttpOnly; SameSite=Lax; Secure$", header)
+    assert "domain" not in header.lower()  # a browser refuses a __Host- cookie that has one
+
+
+async def test_under_tls_only_the_cookie_that_is_bound_to_this_host_is_read(site: Site) -> None:
+    site.broker.sessions_data[site.instance.session] = SessionData({"a": b"1"}, "v")
+    site.endpoint("/show", lambda request: None)
+    shown = await site.http.get("https://site/show", headers={"cookie": f"{COOKIE}={site.cookie}"})
+    bound = await site.http.get("https://site/show", headers={"cookie": f"{SECURE_COOKIE}={site.cookie}"})
+    plain = await site.http.get("http://site/show", headers={"cookie": f"{SECURE_COOKIE}={site.cookie}"})
+    assert (shown.json(), bound.json(), plain.json()) == ({}, {"a": 1}, {})
+
+
+async def test_a_cookie_of_an_old_secret_is_good_and_a_write_signs_it_anew(site: Site) -> None:
+    site.service.settings = Settings(secret="new,secret")
+    site.broker.sessions_data[site.instance.session] = SessionData({"a": b"1"}, "v")
+    site.endpoint("/show", lambda request: None)
+    site.endpoint("/write", setter("b", 2))
+    shown = await site.get("/show")
+    assert (shown.json(), "set-cookie" in shown.headers) == ({"a": 1}, False)
+    written = await site.get("/write")
+    assert "cookie" in written.headers["vary"].lower()
+    value = written.headers["set-cookie"].partition(";")[0].partition("=")[2]
+    assert Signer("new").accept(value) == value
+    assert digest_of(value) == site.instance.session
+    again = await site.http.get("/show", headers={"cookie": f"{COOKIE}={value}"})
+    assert again.json() == {"a": 1, "b": 2}
 
 
 async def test_a_cookie_of_ours_is_kept_and_its_session_read(site: Site) -> None:
@@ -173,3 +205,18 @@ async def test_no_payload_and_no_cookie_is_in_the_log(site: Site, caplog: pytest
     assert site.cookie not in caplog.text
     assert "private" not in caplog.text
     assert APP in caplog.text
+
+
+async def test_a_middleware_of_ones_own_has_the_session(site: Site) -> None:
+    class Guard:
+        def __init__(self, app: ASGIApp) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                scope["session"]["seen"] = scope["path"]
+            await self._app(scope, receive, send)
+
+    site.runner.add_middleware(Guard)
+    site.endpoint("/guarded", lambda request: None)
+    assert (await site.get("/guarded")).json() == {"seen": "/guarded"}

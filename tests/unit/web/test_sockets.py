@@ -18,7 +18,8 @@ from htagweb_broker import (
 )
 
 from htagweb.web import submitting
-from htagweb.web.sockets import BAD_HELLO, GONE, NORMAL, NOT_READY, TOO_LARGE
+from htagweb.web.lines import NORMAL
+from htagweb.web.sockets import BAD_HELLO, GONE, NOT_READY, TOO_LARGE
 from tests.support.fakes import turns
 from tests.support.waiting import until
 from tests.unit.web.harness import GENERATION, PAGE, Site, Socket

@@ -1,5 +1,6 @@
 """What pages say and hear: what is taken, what is refused, and JSON that is valid whatever is in it."""
 
+import contextlib
 import itertools
 import json
 import random
@@ -8,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 from htagweb_broker import Answered, Emission, Ended, EndReason, UpdatedByApp
+from hypothesis import given, settings
+from hypothesis import strategies as some
 from starlette.datastructures import QueryParams
 
 from htagweb.host.frames import Call, decode_call
@@ -55,6 +58,7 @@ def test_a_call_is_taken_as_htag_sends_it(text: str, expected: Call) -> None:
     + [
         f'{{"htagweb":{extra}}}'
         for extra in ("1", '{"other":1}', '{"n":0}', '{"n":"1"}', '{"n":9007199254740993}')
+        + ('{"last":-1}', '{"last":1.5}', '{"curve":"P-521"}', '{"key":1}', f'{{"key":"{"x" * 129}"}}')
     ]
     + [f'{{"htagweb":{{"page":"{page}"}}}}' for page in ("short", "x" * 65, "with space", "pagé-page")]
     + [
@@ -73,8 +77,13 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 
 
 def test_our_own_data_is_read() -> None:
-    text = f'{{"htagweb":{{"n":3,"page":"{PAGE}","generation":"{GENERATION}","ping":7}}}}'
-    assert wire.parse_message(text).htagweb == Extra(3, PAGE, GENERATION, 7)
+    text = f'{{"htagweb":{{"n":3,"page":"{PAGE}","generation":"{GENERATION}","ping":7,"last":0}}}}'
+    assert wire.parse_message(text).htagweb == Extra(3, PAGE, GENERATION, 7, 0)
+
+
+def test_a_handshake_is_read() -> None:
+    extra = wire.parse_message('{"htagweb":{"curve":"P-256","key":"abc"}}').htagweb
+    assert extra == Extra(curve="P-256", key="abc")
 
 
 def test_a_message_without_an_id_holds_no_call() -> None:
@@ -115,6 +124,37 @@ def test_random_bytes_are_refused_or_a_call_that_is_json_of_its_shape(seed: int)
         assert isinstance(members["kargs"], dict | None)
 
 
+anything = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats() | some.text(),
+    lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text(), inner, max_size=4),
+    max_leaves=12,
+)
+NAMES = ["id", "method", "args", "kargs", "event", "htagweb", "n", "page", "last", "curve", "key", "ping"]
+shaped = some.dictionaries(some.sampled_from(NAMES), anything)
+
+
+@given(
+    some.binary()
+    | some.text()
+    | (anything | shaped | shaped.map(lambda extra: {"id": 1, "htagweb": extra})).map(json.dumps)
+)
+@settings(max_examples=500)
+def test_whatever_comes_is_a_message_or_a_wire_error(data: str | bytes) -> None:
+    try:
+        message = wire.parse_message(data)
+        made = json.loads(bytes(wire.call_of(message)))
+    except WireError as exc:
+        assert "expected" in str(exc)
+        return
+    assert set(made) == {"id", "method", "args", "kargs", "event"}
+
+
+@given(some.text() | shaped.map(lambda extra: json.dumps({"id": "x", "htagweb": extra})))
+def test_the_number_of_whatever_comes_is_a_number_or_none(text: str) -> None:
+    number = wire.number_in(text)
+    assert number is None or 1 <= number <= 2**53
+
+
 @pytest.mark.parametrize("name", ["args", "kargs", "event"])
 def test_no_value_can_add_a_member_to_the_call(name: str) -> None:
     value = '{"a":"\\",\\"id\\":2"}' if name != "args" else '["\\",\\"id\\":2"]'
@@ -127,6 +167,23 @@ def test_no_value_can_add_a_member_to_the_call(name: str) -> None:
 def test_an_introduction_is_read() -> None:
     query = QueryParams(f"page={PAGE}&generation={GENERATION}&last=7")
     assert wire.parse_hello(query) == wire.Hello(PAGE, GENERATION, 7)
+
+
+def test_an_introduction_may_ask_for_a_seal() -> None:
+    query = QueryParams(f"page={PAGE}&generation={GENERATION}&last=7&curve=X25519&key=abc")
+    assert wire.parse_hello(query) == wire.Hello(PAGE, GENERATION, 7, "X25519", "abc")
+
+
+@pytest.mark.parametrize("more", ["curve=X25519", "key=abc", "curve=x&key=abc", "curve=&key="])
+def test_half_a_wish_for_a_seal_is_refused(more: str) -> None:
+    with pytest.raises(WireError, match="expected "):
+        wire.parse_hello(QueryParams(f"page={PAGE}&generation={GENERATION}&last=7&{more}"))
+
+
+@given(some.dictionaries(some.sampled_from(["page", "generation", "last", "curve", "key"]), some.text()))
+def test_any_introduction_is_read_or_refused(query: dict[str, str]) -> None:
+    with contextlib.suppress(WireError):
+        wire.parse_hello(QueryParams(query))
 
 
 def test_a_client_without_an_introduction_is_none() -> None:
@@ -149,6 +206,11 @@ def test_a_wrong_introduction_is_refused(query: str) -> None:
 
 def test_our_own_data_travels_under_our_key() -> None:
     assert json.loads(wire.own(pong=1, text="é")) == {"htagweb": {"pong": 1, "text": "é"}}
+
+
+@pytest.mark.parametrize("messages", [[], ['{"a":1}'], ['{"a":"],["}', "{}"]])
+def test_messages_make_one_array(messages: list[str]) -> None:
+    assert json.loads(wire.as_array(messages)) == [json.loads(text) for text in messages]
 
 
 def test_a_refusal_settles_the_interaction_that_it_names() -> None:
