@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from playwright.async_api import Locator, Page, Route, WebSocketRoute
 
-CLIENT_JS = Path(__file__).parents[2] / "htagweb" / "web" / "client.js"
+from htagweb.web.script import CLIENT_JS
+from tests.browser.worker_seal import WorkerSeal
+
 CONFIG = {"url": "/_/examples.main.App", "generation": "3-9f86d081", "last": 12, "ping_s": 25}
 START_MS = 1_700_000_000_000
 WAIT_S = 20
@@ -48,12 +49,29 @@ class Line:
         self.query = dict(parse_qsl(self.url.query))
         self.texts: list[str] = []
         self.closed = False
+        self.seal: WorkerSeal | None = None
+        self._sealed = 0
+        self._opened = 0
         route.on_message(self._handle_message)
         route.on_close(self._handle_close)
 
-    def _handle_message(self, text: str | bytes) -> None:
-        self.texts.append(str(text))
+    def agree(self) -> None:
+        """Answer the page's key with our own: from here on frames go both ways."""
+        self.seal = WorkerSeal(self.query["curve"], self.query["key"])
+        self._route.send(json.dumps({"htagweb": {"key": self.seal.public}}))
+
+    def _handle_message(self, message: str | bytes) -> None:
+        self.texts.append(self._opened_text(message))
         self._changed()
+
+    def _opened_text(self, message: str | bytes) -> str:
+        if self.seal is None:
+            return str(message)
+        assert isinstance(message, bytes), f"expected a frame, got {message!r}"
+        number, text = self.seal.open(message)
+        self._opened += 1
+        assert number == self._opened
+        return text
 
     def _handle_close(self, _code: int | None, _reason: str | None) -> None:
         self.closed = True
@@ -79,8 +97,18 @@ class Line:
         self.send_text(json.dumps(action if _htagweb is None else {**action, "htagweb": _htagweb}))
 
     def send_text(self, text: str) -> None:
-        """Send this text as it is."""
-        self._route.send(text)
+        """Send this text as it is, or sealed."""
+        self._route.send(text if self.seal is None else self.frame(text))
+
+    def frame(self, text: str) -> bytes:
+        """Seal the next frame."""
+        assert self.seal is not None
+        self._sealed += 1
+        return self.seal.seal(self._sealed, text)
+
+    def send_raw(self, message: str | bytes) -> None:
+        """Send this as it is."""
+        self._route.send(message)
 
     async def close(self, code: int = 1012, reason: str = "") -> None:
         """Close from the server's side."""
@@ -95,7 +123,9 @@ class ClientPage:
         self.page = page
         self.lines: list[Line] = []
         self.loads = 0
+        self.base = ""
         self.refuse_with: int | None = None
+        self.agrees = True
         self._changed = asyncio.Event()
         self._config = CONFIG
         self._style = ""
@@ -108,23 +138,27 @@ class ClientPage:
         await self.page.clock.pause_at(START_MS / 1000 + 1)
         await self.page.route("**/*", self._handle_request)
         await self.page.route_web_socket("**/*", self._handle_web_socket)
-        await self.page.goto(f"{scheme}://app.test/")
+        await self.page.goto(f"{self.base or f'{scheme}://app.test'}/")
         return self
 
     async def _handle_request(self, route: Route) -> None:
+        if route.request.method == "POST":
+            return await route.continue_()
         if urlsplit(route.request.url).path == "/_/client.js":
-            await route.fulfill(content_type="text/javascript", path=CLIENT_JS)
-            return
+            await route.fulfill(content_type="text/javascript", body=CLIENT_JS)
+            return None
         self.loads += 1
         htag = f"window.load = {self.loads};{HTAG_JS}"
         html = HTML % {"config": json.dumps(self._config), "style": self._style, "htag": htag}
         await route.fulfill(content_type="text/html", body=html)
-        self._changed.set()
+        return self._changed.set()
 
     async def _handle_web_socket(self, route: WebSocketRoute) -> None:
         self.lines.append(Line(route, self._changed.set))
         if self.refuse_with:
             await route.close(code=self.refuse_with)
+        elif self.agrees and "key" in self.lines[-1].query:
+            self.lines[-1].agree()
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool], description: str) -> None:
