@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from htag import Tag
 
-from htagweb.naming import app_name
+from htagweb.naming import app_name, is_meant_as_app
 
 
 class App(Tag.div):  # type: ignore[misc]
@@ -22,9 +22,19 @@ class NoTag:
     """Not an app."""
 
 
-def main_app(**names: object) -> type:
-    """Return an app whose module is the script that is being run."""
-    return type("MainApp", (Tag.div,), {"__module__": "__main__", **names})
+def main_app(main: ModuleType, monkeypatch: pytest.MonkeyPatch) -> type:
+    """Return an app of the script that is being run."""
+    app = type("MainApp", (Tag.div,), {"__module__": "__main__"})
+    main.MainApp = app  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    return app
+
+
+def module_with(app: object) -> ModuleType:
+    """Return a module named m whose ``App`` is the given object."""
+    module = ModuleType("m")
+    module.App = app  # type: ignore[attr-defined]
+    return module
 
 
 @pytest.mark.parametrize(
@@ -59,27 +69,42 @@ def test_a_class_is_named_by_its_module() -> None:
 
 
 def test_a_module_is_named_by_its_app() -> None:
-    module = ModuleType("m")
-    module.App = App  # type: ignore[attr-defined]
-    assert app_name(module) == f"{__name__}.App"
+    assert app_name(module_with(App)) == f"{__name__}.App"
 
 
-def test_a_module_without_an_app_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected the module 'm' to have an 'App' class"):
+@pytest.mark.parametrize("text", ["main", "_m", "my-app", "App"])
+def test_one_word_is_refused_with_what_is_missing(text: str) -> None:
+    with pytest.raises(ValueError, match=f"name its class too, as in '{text}.App'"):
+        app_name(text)
+
+
+def test_a_module_without_an_app_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"expected the module 'm' to have an 'App' class.* 'm\.Class'"):
         app_name(ModuleType("m"))
 
 
-@pytest.mark.parametrize("obj", [None, 1, NoTag, Tag, object(), Tag.div("x")], ids=str)
+@pytest.mark.parametrize("obj", [None, 1, NoTag, Tag, object(), b"m.App", ["m.App"]], ids=str)
 def test_what_is_no_app_is_refused(obj: object) -> None:
     with pytest.raises(TypeError, match="expected a htag class, a module with one, or its name, got "):
         app_name(obj)
 
 
-def test_a_module_whose_app_is_no_app_is_refused() -> None:
-    module = ModuleType("m")
-    module.App = NoTag  # type: ignore[attr-defined]
-    with pytest.raises(TypeError, match="expected a htag class"):
-        app_name(module)
+@pytest.mark.parametrize("instance", [Tag.div("x"), App()], ids=["div", "App"])
+def test_an_instance_is_refused_with_what_to_pass(instance: object) -> None:
+    with pytest.raises(TypeError, match=r"got an instance of \w+: pass the class itself"):
+        app_name(instance)
+
+
+@pytest.mark.parametrize("function", [main_app, lambda: App, len], ids=["function", "lambda", "builtin"])
+def test_a_function_is_refused_with_where_it_belongs(function: object) -> None:
+    with pytest.raises(TypeError, match="an endpoint of your own is added by add_route"):
+        app_name(function)
+
+
+@pytest.mark.parametrize("app", [NoTag, Tag, 1, "m.App", Tag.div("x")], ids=str)
+def test_a_module_whose_app_is_no_app_is_refused(app: object) -> None:
+    with pytest.raises(TypeError, match="expected the 'App' of the module 'm' to be a htag class, got "):
+        app_name(module_with(app))
 
 
 def test_a_class_inside_a_class_is_refused() -> None:
@@ -93,6 +118,12 @@ def test_a_class_inside_a_function_is_refused() -> None:
 
     with pytest.raises(ValueError, match="is inside something"):
         app_name(Local)
+
+
+@pytest.mark.parametrize("app", [Tag.div, type("App", (Tag.div,), {"__module__": __name__})])
+def test_a_class_that_its_module_does_not_have_is_refused(app: object) -> None:
+    with pytest.raises(ValueError, match="expected a class that can be imported, but "):
+        app_name(app)
 
 
 @pytest.mark.parametrize(
@@ -113,18 +144,44 @@ def test_a_script_is_named_as_it_can_be_imported(
     monkeypatch.chdir(here)
     main = ModuleType("__main__")
     main.__file__ = str(here / path)
-    monkeypatch.setitem(sys.modules, "__main__", main)
-    assert app_name(main_app()) == name
+    assert app_name(main_app(main, monkeypatch)) == name
 
 
-def test_a_module_that_is_run_by_python_m_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["my site.py", "1.py", "a+b.py"])
+def test_a_script_that_cannot_be_imported_or_addressed_is_refused(
+    path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     main = ModuleType("__main__")
-    main.__spec__ = ModuleSpec("package.site", None)
-    monkeypatch.setitem(sys.modules, "__main__", main)
-    assert app_name(main_app()) == "package.site.MainApp"
+    main.__file__ = str(tmp_path / path)
+    with pytest.raises(ValueError, match="cannot be: rename the file"):
+        app_name(main_app(main, monkeypatch))
+
+
+@pytest.mark.parametrize("module", ["package.site", "package.deeper.site", "package.__main__"])
+def test_a_module_that_is_run_by_python_m_has_its_name(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    main = ModuleType("__main__")
+    main.__spec__ = ModuleSpec(module, None)
+    assert app_name(main_app(main, monkeypatch)) == f"{module}.MainApp"
+
+
+def test_an_app_in_the_main_of_a_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = ModuleType("__main__")
+    main.__spec__ = ModuleSpec("__main__", None)
+    with pytest.raises(ValueError, match="the __main__ of a folder: move it"):
+        app_name(main_app(main, monkeypatch))
 
 
 def test_an_app_of_an_interactive_session_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     with pytest.raises(ValueError, match="interactive session"):
-        app_name(main_app())
+        app_name(main_app(ModuleType("__main__"), monkeypatch))
+
+
+@pytest.mark.parametrize("obj", [App, ModuleType("m"), "m.App", "", Tag.div("x"), Tag.div])
+def test_an_app_rightly_or_wrongly_given_is_meant_as_one(obj: object) -> None:
+    assert is_meant_as_app(obj)
+
+
+@pytest.mark.parametrize("obj", [main_app, NoTag, NoTag(), print, object()], ids=str)
+def test_what_may_be_an_endpoint_is_not_meant_as_an_app(obj: object) -> None:
+    assert not is_meant_as_app(obj)

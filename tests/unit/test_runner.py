@@ -1,13 +1,19 @@
 """The Runner: its parameters, its routes, and where ``run`` does nothing."""
 
+import inspect
+import threading
 import webbrowser
+from functools import partial
+from types import ModuleType
 from typing import Any
 
-import httpx
 import pytest
 import uvicorn
 from htag import Tag
 from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
 import htagweb
 from htagweb import AppServer, Runner, embedded, host
@@ -30,7 +36,43 @@ def test_a_limit_in_seconds_is_taken(value: float) -> None:
     assert Runner(timeout_interaction=value).timeout_interaction == float(value)
 
 
-@pytest.mark.parametrize("obj", [1, object(), Tag, "no_class", "a b.App"])
+@pytest.mark.parametrize("name", ["debug", "ssl", "parano", "http_only"])
+@pytest.mark.parametrize("value", [None, 0, 1, "yes"])
+def test_a_switch_that_is_neither_on_nor_off_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"{name} is True or False, not {value!r}"):
+        Runner(**{name: value})
+
+
+def test_the_order_of_the_parameters_is_that_of_htagweb_1() -> None:
+    order = "obj host port debug ssl parano http_only timeout_interaction timeout_inactivity"
+    assert positional(Runner.__init__) == order.split()
+    order = "request obj http_only parano timeout_interaction timeout_inactivity"
+    assert positional(Runner.handle) == order.split()
+
+
+def positional(function: Any) -> list[str]:
+    """Return the names of the parameters that may be given by position."""
+    parameters = inspect.signature(function).parameters.values()
+    return [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD][1:]
+
+
+def test_allowed_origins_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTAGWEB_ALLOWED_ORIGINS", "https://environment.example")
+    for given, expected in [
+        (None, "https://environment.example"),
+        (["https://a.example", "https://b.example"], "https://a.example,https://b.example"),
+        ((), ""),
+    ]:
+        assert Runner(allowed_origins=given)._service.settings.allowed_origins == expected
+
+
+@pytest.mark.parametrize("value", ["https://a.example", [1], 1, [b"https://a.example"]])
+def test_allowed_origins_that_are_no_list_of_texts_are_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match="allowed_origins is a list of origins, such as "):
+        Runner(allowed_origins=value)
+
+
+@pytest.mark.parametrize("obj", [1, object(), Tag, "no_class", "a b.App", "", positional])
 def test_what_is_no_app_is_refused_at_once(obj: object) -> None:
     with pytest.raises((TypeError, ValueError), match="expected "):
         Runner(obj)
@@ -70,6 +112,14 @@ def test_run_serves_on_host_and_port_and_ends_what_it_started(served: list[tuple
     Runner(App, "localhost", 9000).run()
     (_, options), (last, _) = served
     assert (options["host"], options["port"], last) == ("localhost", 9000, "stop")
+
+
+def test_run_has_the_server_trust_the_proxies_of_the_settings(
+    served: list[tuple[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTAGWEB_TRUSTED_PROXIES", "10.0.0.0/8")
+    Runner(App).run()
+    assert served[0][1]["forwarded_allow_ips"] == "10.0.0.0/8"
 
 
 def test_run_opens_a_browser_when_asked(served: list[tuple[str, Any]]) -> None:
@@ -116,14 +166,6 @@ async def test_what_is_served_without_an_app(empty: Site, method: str, path: str
     assert await status(empty, method, path) == expected
 
 
-async def test_a_service_that_does_not_run_says_what_to_do(empty: Site) -> None:
-    empty.service._broker = None
-    transport = httpx.ASGITransport(empty.runner)
-    async with httpx.AsyncClient(transport=transport, base_url="http://site") as client:
-        with pytest.raises(RuntimeError, match="serve it with uvicorn or gunicorn"):
-            await client.get("/", headers=empty.cookies)
-
-
 async def test_without_a_redis_url_the_lifespan_starts_a_private_stack(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -137,3 +179,109 @@ async def test_without_a_redis_url_the_lifespan_starts_a_private_stack(
     with pytest.raises(embedded.StackError, match="no broker"):
         async with app.router.lifespan_context(app):
             pass
+
+
+# Routes
+
+
+async def serve_plainly(request: Request) -> Response:
+    return PlainTextResponse("plain")
+
+
+class Endpoint(HTTPEndpoint):
+    """A class that is no app."""
+
+    async def get(self, request: Request) -> Response:
+        return PlainTextResponse("plain")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        serve_plainly,
+        lambda request: PlainTextResponse("plain"),
+        lambda request: serve_plainly(request=request),
+        partial(lambda request, text: PlainTextResponse(text), text="plain"),
+        partial(serve_plainly),
+        Endpoint,
+        PlainTextResponse("plain"),
+    ],
+    ids=["async", "sync", "awaitable", "partial", "async partial", "class", "asgi"],
+)
+async def test_a_starlette_endpoint_is_served_as_ever(empty: Site, endpoint: Any) -> None:
+    empty.runner.add_route("/hello", endpoint)
+    assert (await empty.get("/hello")).text == "plain"
+
+
+async def test_a_sync_endpoint_runs_in_a_thread_and_what_it_returns_in_the_event_loop(empty: Site) -> None:
+    threads = []
+
+    async def answer() -> Response:
+        threads.append(threading.current_thread())
+        return PlainTextResponse("")
+
+    def serve(request: Request) -> Any:
+        threads.append(threading.current_thread())
+        return answer()
+
+    empty.runner.add_route("/hello", serve)
+    await empty.get("/hello")
+    assert threads[0] is not threads[1] is threading.main_thread()
+
+
+MODULE = ModuleType("m")
+MODULE.App = App  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("app", "name"),
+    [(App, f"{__name__}.App"), (MODULE, f"{__name__}.App"), ("m.App", "m.App"), ("m:App", "m.App")],
+    ids=["class", "module", "text", "text with a colon"],
+)
+async def test_an_app_can_be_a_route_with_the_runners_defaults(empty: Site, app: object, name: str) -> None:
+    empty.runner.http_only = True
+    empty.runner.add_route("/app", app)
+    assert (await empty.get_answered("/app")).status_code == 200
+    ((instance, message, *_),) = empty.broker.of("open")
+    assert instance.app == name
+    assert (message.launch.http_only, message.launch.timeout_interaction_s) == (True, 20)
+    assert empty.runner.url_path_for(name) == "/app"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        lambda runner: lambda request: runner.handle(request, "m.App"),
+        lambda runner: lambda request: request.app.handle(request, "m.App"),
+        lambda runner: partial(runner.handle, obj="m.App"),
+    ],
+    ids=["lambda", "request's app", "partial"],
+)
+async def test_a_route_may_be_what_returns_the_runners_page(empty: Site, endpoint: Any) -> None:
+    empty.runner.add_route("/app", endpoint(empty.runner))
+    assert (await empty.get_answered("/app")).status_code == 200
+
+
+async def test_the_old_name_of_handle_works_and_tells_its_caller(empty: Site) -> None:
+    async def serve(request: Request) -> Response:
+        with pytest.warns(DeprecationWarning, match="now called Runner.handle") as warned:
+            pending = empty.runner.serve(request, "m.App")
+        assert warned[0].filename == __file__
+        return await pending
+
+    empty.runner.add_route("/app", serve)
+    assert (await empty.get_answered("/app")).status_code == 200
+
+
+@pytest.mark.parametrize("app", ["no_class", "", App(), Tag.div("x")], ids=str)
+def test_a_route_to_what_is_no_app_is_refused_at_once(app: object) -> None:
+    with pytest.raises((TypeError, ValueError), match="expected "):
+        Runner().add_route("/app", app)
+
+
+@pytest.mark.parametrize(
+    "options", [{"http_only": 1}, {"parano": "yes"}, {"timeout_interaction": -1}], ids=str
+)
+async def test_a_wrong_parameter_of_a_route_is_refused(empty: Site, options: dict[str, Any]) -> None:
+    empty.endpoint("/app", lambda request: empty.runner.handle(request, "m.App", **options))
+    assert (await empty.get("/app")).status_code == 500
