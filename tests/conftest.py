@@ -10,11 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from htagweb.embedded import stack_directories
 from tests.support.page import PageClient
 from tests.support.stack import Stack
 from tests.support.waiting import until_sync
+
+settings.register_profile("ours", deadline=None, database=None)  # a busy machine is no failure
+settings.load_profile("ours")
 
 OURS = ("htagweb", "valkey-server", "redis-server", "site_for_tests")
 

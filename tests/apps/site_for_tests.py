@@ -11,6 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from htagweb import Runner
+from htagweb.web import opening
+
+opening.PING_S = int(os.environ.get("PING_S", opening.PING_S))
 
 
 class Audit(Tag.body):  # type: ignore[misc]
@@ -103,6 +106,55 @@ class Reader(Audit):
     """Another app of the same user."""
 
 
+class Job(Tag.body):  # type: ignore[misc]
+    """Says in its tabs what it does: at once, from a task of its own, or when a long wait is over."""
+
+    def init(self) -> None:
+        self.lines = Tag.ol(_class="lines")
+        self.given_up = asyncio.Event()
+        self.counting: asyncio.Task[None] | None = None
+        self.add(self.lines)
+        for name in ("work", "cancel", "greet", "count"):
+            self.add(Tag.button(name, _onclick=getattr(self.bind, name)()))
+
+    def say(self, text: str) -> None:
+        self.lines.add(Tag.li(text))
+
+    async def work(self) -> Any:
+        self.say("working")
+        yield
+        await self.given_up.wait()
+        self.say("given up")
+
+    def cancel(self) -> None:
+        self.given_up.set()
+        self.say("cancel")
+
+    def greet(self) -> None:
+        self.call("window.greeted = (window.greeted || 0) + 1")
+        self.say("hello")
+
+    def count(self) -> None:
+        async def update() -> None:
+            for number in range(3):
+                self.say(str(number))
+                await self.lines.update()
+
+        self.counting = asyncio.create_task(update())
+
+
+class Sealed(Audit):
+    """Its pages speak sealed."""
+
+
+class Posted(Audit):
+    """Its pages have no WebSocket."""
+
+
+class SealedPosted(Audit):
+    """Its pages have no WebSocket, and speak sealed."""
+
+
 class Failing(Tag.body):  # type: ignore[misc]
     def init(self) -> None:
         raise ValueError("no luck today")
@@ -115,6 +167,12 @@ class Plain(Tag.body):  # type: ignore[misc]
 class Slow(Tag.body):  # type: ignore[misc]
     def init(self) -> None:
         time.sleep(60)
+
+
+class Endless(Tag.body):  # type: ignore[misc]
+    def init(self) -> None:
+        while True:
+            pass
 
 
 app = Runner(Audit)
@@ -132,6 +190,10 @@ def serve(path: str, obj: Any, **options: Any) -> None:
 
 serve("/short", Audit, timeout_interaction=SHORT_S)
 serve("/idle", Audit, timeout_inactivity=1)
+serve("/job", Job)
+serve("/parano", Sealed, parano=True)
+serve("/http-only", Posted, http_only=True)
+serve("/parano-http-only", SealedPosted, parano=True, http_only=True)
 serve("/failing", Failing)
 serve("/plain", Plain)
 serve("/session-reader", Reader)

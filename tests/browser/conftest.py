@@ -9,6 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.browser.client_page import ClientPage, OpenPage
+from tests.browser.post_page import PostPage, PostServer
 from tests.support.requirements import chromium
 
 CHROMIUM_ARGS = [
@@ -62,3 +63,16 @@ async def open_page(new_user: NewUser) -> AsyncIterator[OpenPage]:
         return await ClientPage(await new_user()).open(**options)
 
     yield open_page
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client_page(new_user: NewUser) -> ClientPage:
+    """Give the client's test page, not yet opened."""
+    return ClientPage(await new_user())
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def post_page(new_user: NewUser) -> AsyncIterator[PostPage]:
+    """Give the client's test page for POSTs, not yet opened."""
+    async with PostServer().run() as server:
+        yield PostPage(await new_user(), server)

@@ -184,7 +184,7 @@ def test_every_server_command_of_the_readme_is_tested() -> None:
     commands = [
         line for block in blocks(README, "bash") for line in block.splitlines() if "gunicorn -w" in line
     ]
-    tested = (ROOT / "tests/integration/test_servers.py").read_text()
+    tested = (ROOT / "tests/support/servers.py").read_text()
     assert len(commands) == 3
     for command in commands:
         worker = re.search(r"-k (\S+)", command)

@@ -52,3 +52,19 @@ async def test_a_constructor_that_takes_too_long_is_ended_and_told(
     response = await page.open("/slow", expect=504)
     assert "did not start within 1 s" in response.text
     await until(lambda: "ended: interaction_timeout" in shared_stack.supervisor.text(), "its end is logged")
+
+
+async def test_what_a_module_prints_at_its_import_is_logged_line_by_line_and_prefixed(
+    stack: Stack, new_page: NewPage
+) -> None:
+    module = stack.directory / "broken_app.py"
+    module.write_text(
+        "import sys\nprint('first\\nsecond')\n"
+        "print('third', file=sys.stderr, end='')\nraise ValueError('no')\n"
+    )
+    await new_page(stack.workers[0].base).open("/broken", expect=500)
+    lines = ("first", "second", "third")
+    await until(
+        lambda: all(f"[broken_app.App] | {line}\n" in stack.supervisor.text() for line in lines),
+        "each line is logged with its app",
+    )

@@ -47,7 +47,7 @@ async def test_three_hundred_apps_open_in_one_moment_and_each_answers(
     await asyncio.gather(*(page.connect() for page in pages))
     answers = await asyncio.gather(*(page.ask("run", "here") for page in pages))
     assert all(">here</pre>" in json.dumps(answer) for answer in answers)
-    assert stack.supervisor.text().count("ready after") == 300
+    assert stack.supervisor.text().count("] ready after") == 300
 
 
 async def test_twenty_users_who_open_at_once_do_not_keep_another_waiting(

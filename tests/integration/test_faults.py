@@ -25,6 +25,15 @@ def pid_of(page: PageClient) -> int:
     return int(found[1])
 
 
+async def shows(page: PageClient, text: str) -> bool:
+    """Load the page again; return whether it could be had and has the text."""
+    response = await page.http.get(page.base)
+    if response.status_code != 200:
+        return False
+    await page.open()
+    return text in page.html
+
+
 async def ran(page: PageClient) -> list[str]:
     """Return what the app ran, as it tells it now."""
     await page.open()
@@ -108,6 +117,27 @@ async def test_a_restarted_broker_loses_neither_apps_nor_sessions(
     answer = await page.ask("recall", "fruit")
     assert "fruit=pear" in str(answer)
     assert page.gaps == []
+
+
+async def test_a_broker_that_comes_back_without_its_data_costs_no_app_its_life(
+    make_stack: Callable[..., Stack], new_page: NewPage
+) -> None:
+    stack = make_stack()
+    stack.add_supervisor()
+    stack.add_supervisor()
+    stack.add_worker()
+    pages = [await opened(new_page, stack.workers[0].base) for _ in range(4)]
+    for page in pages:
+        await page.ask("run", "before")
+    pids = [pid_of(page) for page in pages]
+    stack.server.kill()
+    stack.server.start()
+    for page, pid in zip(pages, pids, strict=True):
+        await page.disconnect()
+        await until(lambda page=page: shows(page, "before"), "the page comes back", 20)  # type: ignore[misc]
+        assert pid_of(page) == pid
+        await page.connect()
+        assert await ran(page) == ["before"]
 
 
 async def test_a_killed_supervisor_leaves_no_process_and_its_pages_come_back_with_their_session(

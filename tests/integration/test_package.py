@@ -17,7 +17,7 @@ def test_the_wheel_holds_both_packages_with_scripts_client_and_types(tmp_path: P
     names = set(zipfile.ZipFile(wheel).namelist())
     scripts = {path.name for path in (ROOT / "broker" / "htagweb_broker" / "lua").glob("*.lua")}
     assert {f"htagweb_broker/lua/{name}" for name in scripts} <= names
-    assert {"htagweb/web/client.js", "htagweb/py.typed", "htagweb_broker/py.typed"} <= names
+    assert {"htagweb/web/client/page.js", "htagweb/py.typed", "htagweb_broker/py.typed"} <= names
     assert not [name for name in names if name.startswith(("tests", "examples", "broker/"))]
 
 

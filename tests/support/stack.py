@@ -52,9 +52,11 @@ class Stack:
     open_ones: ClassVar[set[Stack]] = set()
     """Those whose processes are still to be there."""
 
-    def __init__(self, directory: Path, kind: str = "valkey", *server_options: str) -> None:
+    def __init__(
+        self, directory: Path, kind: str = "valkey", *server_options: str, server: BrokerServer | None = None
+    ) -> None:
         self.directory = directory
-        self.server = BrokerServer(kind, directory, *server_options)
+        self.server = server or BrokerServer(kind, directory, *server_options)
         self.server.start()
         self.env = {"HTAGWEB_REDIS_URL": self.server.url}
         self.supervisors: list[Process] = []
