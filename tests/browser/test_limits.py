@@ -70,9 +70,7 @@ async def test_a_tab_too_many_is_told_and_let_in_when_another_was_closed(
         await tabs[1].open(server.base)
         third = tabs[2]
         await third.page.goto(server.base)
-        await expect(third.notice).to_contain_text(
-            "Too many pages are open. Close some of them.Try again"
-        )
+        await expect(third.notice).to_contain_text("Too many pages are open. Close some of them.Try again")
         await third.shoot("limit-pages")
         await tabs[0].page.close()
 
