@@ -46,7 +46,10 @@ class Roots:
         programs = layer / "usr/local/bin"
         programs.mkdir(parents=True)
         for name, target in binaries.items():
-            (programs / name).symlink_to(target)
+            if Path(target).is_relative_to("/usr") or name.startswith("python"):
+                (programs / name).symlink_to(target)
+            else:  # this checkout may lie in /tmp, where a container has something else
+                shutil.copy(target, programs / name)
             # A program of this machine may lie where only root may enter; in a container anybody may.
             for parent in [*Path(target).resolve().parents][:-1]:
                 (layer / parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
