@@ -9,7 +9,7 @@ run: .venv/run.stamp ## serve examples/main.py on http://localhost:8000
 	$(BIN)/python examples/main.py
 
 test: check system ## every check and every test
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore tests/documents
 
 check: .venv/dev.stamp ## lint, types, layers, documents
 	$(BIN)/ruff check .

@@ -229,6 +229,8 @@ async def test_a_click_whose_web_worker_dies_is_sent_again_and_runs_once(site: S
             assert response.status_code == 200
             worker.process.kill()
             await response.aread()
+    site.workers.remove(worker)  # other tests go to all of them
+    worker.close()
     page.base = site.workers[0].base
     messages = (await page.http.post(page.url, content=body)).json()
     assert shown(messages[-1]) == "once"
