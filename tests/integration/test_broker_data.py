@@ -1,10 +1,8 @@
 """What the broker holds besides ownership: inboxes, sessions, spawn requests, heartbeats, the secret."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import pytest_asyncio
 from htagweb_broker import limits, spawns
 from htagweb_broker.errors import BrokerUnavailable, MessageError
 from htagweb_broker.inbox import Opened
@@ -15,31 +13,12 @@ from htagweb_broker.sessions import SessionData, Sessions
 from tests.support.brokers import (
     BEAT,
     CART,
-    KINDS,
     OPEN,
     SESSION,
     Bench,
     interact,
-    running_server,
 )
 from tests.support.processes import BrokerServer
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[BrokerServer]:
-    with running_server(request.param, tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def bench(server: BrokerServer) -> AsyncIterator[Bench]:
-    made = Bench(server.url)
-    await made.call("FLUSHALL")
-    yield made
-    made.close()
-
 
 PAGE = PageReply("1-aa", "<p>")
 REQUEST = SpawnRequest(CART.dump(), "")

@@ -1,35 +1,15 @@
 """Who may write (G1): claims, emissions, releases and take-overs on real servers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import pytest_asyncio
 from htagweb_broker import limits
 from htagweb_broker.errors import NotOwner
 from htagweb_broker.messages import Ended, PageReply
 from htagweb_broker.ownership import Claim, Claimed, Ownership, Record
 from htagweb_broker.replies import ReplyReader
 
-from tests.support.brokers import CART, KINDS, NOBODY, OPEN, Bench, running_server
-from tests.support.processes import BrokerServer
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[BrokerServer]:
-    with running_server(request.param, tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def bench(server: BrokerServer) -> AsyncIterator[Bench]:
-    made = Bench(server.url)
-    await made.call("FLUSHALL")
-    yield made
-    made.close()
-
+from tests.support.brokers import CART, NOBODY, OPEN, Bench
 
 # Claims
 

@@ -2,36 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from htagweb_broker import limits
 from htagweb_broker.errors import BrokerUnavailable
 from htagweb_broker.seals import MOST_NUMBER, Seals
 
 from tests.support.brokers import KINDS, SESSION, Bench, running_server
-from tests.support.processes import BrokerServer
 from tests.support.waiting import until
 
 OTHER = "fedcba9876543210" * 4
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[BrokerServer]:
-    with running_server(request.param, tmp_path_factory.mktemp("broker")) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def bench(server: BrokerServer) -> AsyncIterator[Bench]:
-    made = Bench(server.url)
-    await made.call("FLUSHALL")
-    yield made
-    made.close()
 
 
 @pytest.fixture
