@@ -105,11 +105,9 @@ class Publisher:
         told, refused_since = False, 0.0
         while True:
             try:
-                return await job()
+                return await self._do(job)
             except NotOwner:
-                if not await self._restore():
-                    return self._on_fenced()
-                continue
+                return self._on_fenced()
             except MessageError as exc:
                 return self._log.error("not written: %s", exc)
             except BrokerRefused as exc:
@@ -129,18 +127,18 @@ class Publisher:
                 return self._log.error("the broker was told nothing of its end: it was away too long")
             await self._clock.sleep(RETRY_S)
 
-    async def _restore(self) -> bool:
-        """Write the record again if the server lost it: the app lives on. False when it is another's."""
+    async def _do(self, job: Job) -> None:
+        """Do the job; if the server lost the instance's record, write that again first: the app lives on."""
         try:
+            return await job()
+        except NotOwner:
             await self._broker.presence.note_owned(self._claim.owner, self._instance)
-            restored = await self._broker.ownership.restore(
+            if not await self._broker.ownership.restore(
                 self._instance, self._claim, self._emitted, self._facts
-            )
-        except BrokerError:
-            return True  # the job itself is tried again, and tells
-        if restored:
-            self._log.warning("the broker had lost its record, it was written again")
-        return restored
+            ):
+                raise
+        self._log.warning("the broker had lost its record, it was written again")
+        await job()
 
     # The jobs
 

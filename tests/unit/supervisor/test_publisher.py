@@ -153,6 +153,19 @@ async def test_a_record_that_the_server_lost_is_written_again_and_the_job_done(h
     assert heard.fenced == 0
 
 
+async def test_a_record_that_cannot_be_written_again_yet_is_tried_with_pauses(heard: Heard) -> None:
+    heard.broker.errors |= {"emit": NotOwner("gone"), "restore": BrokerRefused("OOM")}
+    heard.broker.restorable = True
+    heard.broker.on_restore = heard.broker.errors.clear
+    heard.answer(1)
+    await turns()
+    assert heard.broker.of("note_owned") == [("me", INSTANCE)]
+    del heard.broker.errors["restore"]
+    await heard.clock.advance(RETRY_S)
+    assert [number for number, *_ in heard.broker.of("emit")] == [1]
+    assert heard.fenced == 0
+
+
 async def test_a_refusal_of_the_server_is_tried_again(heard: Heard) -> None:
     heard.broker.errors["emit"] = BrokerRefused("OOM")
     heard.answer(1)
