@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -20,16 +22,23 @@ from tests.support.waiting import until_sync
 settings.register_profile("ours", deadline=None, database=None)  # a busy machine is no failure
 settings.load_profile("ours")
 
-OURS = ("htagweb", "valkey-server", "redis-server", "site_for_tests")
+MARK = "TESTS_OF"
+"""In the environment of whatever these tests start: their process's id. Others may run beside them."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Mark what is started from here on, and give private stacks a place of this process's own."""
+    os.environ[MARK] = str(os.getpid())
+    os.environ["XDG_RUNTIME_DIR"] = directory = tempfile.mkdtemp(prefix="htagweb-tests-")
+    config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
 
 
 def _ours() -> set[int]:
-    """Return this process's children, and orphans of ours: nobody's child, but of this project."""
+    """Return this process's children, and orphans of ours: nobody's child, but with our mark."""
     here = os.getpid()
     found = set()
-    for process in psutil.process_iter(["ppid", "cmdline", "status"]):
-        command = " ".join(process.info["cmdline"] or [])
-        is_orphan = process.info["ppid"] == 1 and any(name in command for name in OURS)
+    for process in psutil.process_iter(["ppid", "environ", "status"]):
+        is_orphan = process.info["ppid"] == 1 and (process.info["environ"] or {}).get(MARK) == str(here)
         if is_orphan or (process.info["ppid"] == here and process.info["status"] != psutil.STATUS_ZOMBIE):
             found.add(process.pid)
     return found - {pid for stack in Stack.open_ones for pid in stack.pids()}

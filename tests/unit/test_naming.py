@@ -83,7 +83,11 @@ def test_a_module_without_an_app_is_refused_with_what_to_do() -> None:
         app_name(ModuleType("m"))
 
 
-@pytest.mark.parametrize("obj", [None, 1, NoTag, Tag, object(), b"m.App", ["m.App"]], ids=str)
+@pytest.mark.parametrize(
+    "obj",
+    [None, 1, NoTag, Tag, object(), b"m.App", ["m.App"]],
+    ids=lambda obj: type(obj).__name__ if " at 0x" in str(obj) else str(obj),
+)
 def test_what_is_no_app_is_refused(obj: object) -> None:
     with pytest.raises(TypeError, match="expected a htag class, a module with one, or its name, got "):
         app_name(obj)
@@ -101,7 +105,11 @@ def test_a_function_is_refused_with_where_it_belongs(function: object) -> None:
         app_name(function)
 
 
-@pytest.mark.parametrize("app", [NoTag, Tag, 1, "m.App", Tag.div("x")], ids=str)
+@pytest.mark.parametrize(
+    "app",
+    [NoTag, Tag, 1, "m.App", Tag.div("x")],
+    ids=lambda obj: type(obj).__name__ if " at 0x" in str(obj) else str(obj),
+)
 def test_a_module_whose_app_is_no_app_is_refused(app: object) -> None:
     with pytest.raises(TypeError, match="expected the 'App' of the module 'm' to be a htag class, got "):
         app_name(module_with(app))
@@ -182,6 +190,10 @@ def test_an_app_rightly_or_wrongly_given_is_meant_as_one(obj: object) -> None:
     assert is_meant_as_app(obj)
 
 
-@pytest.mark.parametrize("obj", [main_app, NoTag, NoTag(), print, object()], ids=str)
+@pytest.mark.parametrize(
+    "obj",
+    [main_app, NoTag, NoTag(), print, object()],
+    ids=lambda obj: type(obj).__name__ if " at 0x" in str(obj) else str(obj),
+)
 def test_what_may_be_an_endpoint_is_not_meant_as_an_app(obj: object) -> None:
     assert not is_meant_as_app(obj)

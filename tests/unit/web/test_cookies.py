@@ -43,6 +43,7 @@ def test_one_changed_character_anywhere_makes_it_foreign() -> None:
         "\0" * 76,
         f"{'a' * 32}.{'a' * 43}",
     ],
+    ids=range(13),
 )
 def test_what_has_another_shape_is_not_ours(value: str) -> None:
     assert SIGNER.accept(value) is None
