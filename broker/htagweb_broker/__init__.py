@@ -41,11 +41,11 @@ from htagweb_broker.messages import (
 from htagweb_broker.outbox import Emission, OutboxWriter
 from htagweb_broker.ownership import Claim, Claimed, Record
 from htagweb_broker.pages import Pages
-from htagweb_broker.presence import Beat, Supervisors
-from htagweb_broker.readers import Entry
+from htagweb_broker.presence import Beat, Heard, Presence, Supervisors
+from htagweb_broker.readers import Entry, InboxReaders
 from htagweb_broker.replies import Replied
 from htagweb_broker.seals import MOST_NUMBER, Taken
-from htagweb_broker.sessions import SessionData
+from htagweb_broker.sessions import AppWrite, SessionData
 from htagweb_broker.spawns import SpawnEntry
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "MOST_NUMBER",
     "Absence",
     "Answered",
+    "AppWrite",
     "Beat",
     "BrokerError",
     "BrokerRefused",
@@ -70,7 +71,9 @@ __all__ = [
     "FailureReply",
     "Feed",
     "FeedBroken",
+    "Heard",
     "InboxMessage",
+    "InboxReaders",
     "Inspector",
     "InstanceId",
     "Interact",
@@ -83,6 +86,7 @@ __all__ = [
     "OutboxWriter",
     "PageReply",
     "Pages",
+    "Presence",
     "Record",
     "Refused",
     "Replied",

@@ -6,7 +6,7 @@ from htagweb_broker import limits
 from htagweb_broker.arrivals import Arrivals
 from htagweb_broker.channels import Channels
 from htagweb_broker.clock import Clock
-from htagweb_broker.connection import Client, Endpoint
+from htagweb_broker.connection import Client
 from htagweb_broker.feeds import Feeds
 from htagweb_broker.inbox import Inbox
 from htagweb_broker.keys import InstanceId, Keys
@@ -19,6 +19,7 @@ from htagweb_broker.renewals import Renewals
 from htagweb_broker.replies import ReplyReader, ReplyWriter
 from htagweb_broker.seals import Seals
 from htagweb_broker.secret import shared_secret
+from htagweb_broker.sentinel import endpoint_of
 from htagweb_broker.sessions import Sessions
 from htagweb_broker.spawns import Spawns
 
@@ -28,7 +29,7 @@ class WebBroker:
 
     def __init__(self, url: str, namespace: str, worker: str, clock: Clock, session_ttl_s: int) -> None:
         """Nothing is connected yet; ValueError says what is wrong with the URL or the namespace."""
-        endpoint = Endpoint(url)
+        endpoint = endpoint_of(url)
         self._keys = Keys(namespace)
         self._client = Client(endpoint)
         self.channels = Channels(endpoint, clock)
@@ -44,6 +45,11 @@ class WebBroker:
         self.seals = Seals(self._client, self._keys)
         self.presence = Presence(self._client, self._keys)
         self.spawns = Spawns(self._client, self._keys)
+
+    @property
+    def connections(self) -> int:
+        """How many connections for commands were opened: after a new one, earlier writes may be lost."""
+        return self._client.connections
 
     async def secret(self, mine: str = "") -> str:
         """Return the secret that all web workers share; ``mine`` is what it was before, "" for nothing."""
@@ -70,18 +76,24 @@ class SupervisorBroker:
         session_ttl_s: int = limits.SESSION_TTL_S,
     ) -> None:
         """``deliver`` gets what the inboxes of the instances in ``readers`` bring."""
-        endpoint = Endpoint(url)
+        endpoint = endpoint_of(url)
         self._keys = Keys(namespace)
         self._client = Client(endpoint)
         self._blocking = Client(endpoint)
+        self._heart = Client(endpoint)  # a heartbeat waits behind nothing, and fails sooner than the rest
         self.ownership = Ownership(self._client, self._keys)
         self.replies = ReplyWriter(self._client, self._keys)
         self.sessions = Sessions(self._client, self._keys, session_ttl_s)
-        self.presence = Presence(self._client, self._keys)
+        self.presence = Presence(self._heart, self._keys)
         self.spawns = Spawns(self._client, self._keys)
         self.waiting_spawns = Spawns(self._blocking, self._keys)
         """The same stream, over a connection of its own for blocking reads."""
         self.readers = InboxReaders(endpoint, self._keys, self._client, deliver, clock)
+
+    @property
+    def connections(self) -> int:
+        """How many connections for commands were opened: after a new one, earlier writes may be lost."""
+        return self._client.connections + self._heart.connections
 
     def outbox(self, instance: InstanceId, generation: str) -> OutboxWriter:
         """Return the writer of one generation's actions."""
@@ -95,3 +107,4 @@ class SupervisorBroker:
         """Close the connections."""
         self._client.close()
         self._blocking.close()
+        self._heart.close()

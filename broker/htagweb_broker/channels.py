@@ -45,6 +45,8 @@ class Follower:
         self._queue: deque[bytes] = deque()
         self._gap = False
         self._arrived = asyncio.Event()
+        self.interruptions = 0
+        """How often the subscription was made anew: the server had been away."""
 
     def put(self, message: bytes) -> None:
         """Queue a message; at the limit the queue is dropped, and a gap reported in its place."""
@@ -65,6 +67,7 @@ class Follower:
         self._queue.clear()
         self._gap = False
         self._arrived.clear()
+        self.interruptions = 0
 
     async def get(self) -> bytes | _Gap:
         """Return the next message, or GAP when some may be missing before the next one."""
@@ -153,6 +156,7 @@ class Channels:
                 done, _ = await asyncio.wait([connection.closed], timeout=PING_S)
                 if done:
                     raise BrokerUnavailable(connection.closed.result())
+                await self._endpoint.confirm()
             raise BrokerUnavailable("the server did not answer a ping")
         finally:
             self._drop_connection("subscriptions interrupted")
@@ -185,4 +189,5 @@ class Channels:
         # After a reconnect the channel was silent for a while: its older followers look at the truth.
         self._confirmations[channel].set()
         for follower in self._followers[channel]:
+            follower.interruptions += 1
             follower.put_gap()

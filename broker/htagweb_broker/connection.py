@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import hiredis
@@ -20,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from htagweb_broker.errors import BrokerRefused, BrokerUnavailable, ScriptUnknown
+from htagweb_broker.errors import BrokerError, BrokerRefused, BrokerUnavailable, ScriptUnknown
 
 Argument = str | bytes | int
 
@@ -40,9 +41,51 @@ class Caller(Protocol):
         ...
 
 
-def _translated(error: BaseException) -> BrokerRefused:
+_NOT_THE_PRIMARY = ("READONLY ", "MASTERDOWN ", "LOADING ", "UNBLOCKED ", "NOREPLICAS ")
+"""How a server's answer begins that is not the primary (any more, or yet), or that is cut off from its
+replicas: the next connection may find one that is."""
+
+
+def _translated(error: BaseException) -> BrokerError:
     text = str(error)
+    if text.startswith(_NOT_THE_PRIMARY):
+        return BrokerUnavailable(text)
     return ScriptUnknown(text) if text.startswith("NOSCRIPT") else BrokerRefused(text)
+
+
+@contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """End cancelled if the task was cancelled within the block.
+
+    redis-py 8 swallows that while it connects, or raises another error in its place; who
+    cancelled would wait for ever.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    cancelled = task.cancelling()
+    try:
+        yield
+    finally:
+        if task.cancelling() > cancelled:
+            raise asyncio.CancelledError
+
+
+@contextmanager
+def _closed_unless_done(raw: AbstractConnection) -> Iterator[None]:
+    """Close a connection whose handshake fails or is cancelled within the block."""
+    try:
+        with heeding_cancellation():
+            yield
+    except BaseException:
+        if raw._writer is not None:
+            raw._writer.transport.abort()
+            raw._reader = raw._writer = None
+        raise
+
+
+NO_CONNECTION = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What redis-py raises when it cannot connect. RuntimeError is uvloop's: the connection was reset, and more
+written to it."""
 
 
 class Endpoint:
@@ -65,12 +108,22 @@ class Endpoint:
         raw: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S * 2):
-                await raw.connect()  # type: ignore[no-untyped-call]
+                with _closed_unless_done(raw):
+                    await self._connect(raw)
         except (AuthenticationError, ResponseError) as exc:
             raise BrokerRefused(str(exc)) from exc
-        except (RedisError, OSError, TimeoutError) as exc:
+        except NO_CONNECTION as exc:
             raise BrokerUnavailable(str(exc) or type(exc).__name__) from exc
         return raw
+
+    async def _connect(self, raw: AbstractConnection) -> None:
+        await raw.connect()  # type: ignore[no-untyped-call]
+
+    async def confirm(self) -> None:
+        """Look whether the open connections lead to the right server still; close those that do not.
+
+        Never raises for an absence. One address leads nowhere else.
+        """
 
 
 class Connection(asyncio.Protocol):
@@ -94,7 +147,7 @@ class Connection(asyncio.Protocol):
         self.closed = self._loop.create_future()
         """Done when the connection is gone."""
         writer = raw._writer
-        if writer is None:
+        if writer is None or writer.transport.is_closing():  # its end was told to redis-py, not to us
             raise BrokerUnavailable("the connection closed during its handshake")
         self._transport: asyncio.WriteTransport = writer.transport
         self._transport.set_protocol(self)
@@ -134,7 +187,8 @@ class Connection(asyncio.Protocol):
             raise BrokerUnavailable(f"{MAX_WAITING} commands wait for an answer already")
 
     def _flush(self) -> None:
-        if self._outgoing and self.is_open:
+        # It may be closing already, and not have told: then uvloop's raises.
+        if self._outgoing and self.is_open and not self._transport.is_closing():
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
@@ -169,7 +223,10 @@ class Connection(asyncio.Protocol):
         if future.done():
             return
         if isinstance(answer, hiredis.ReplyError):
-            future.set_exception(_translated(answer))
+            error = _translated(answer)
+            future.set_exception(error)
+            if isinstance(error, BrokerUnavailable):
+                self.abort(str(error))
         else:
             future.set_result(answer)
 
@@ -205,6 +262,9 @@ class Client:
         self._opening = asyncio.Lock()
         self._failed_until = 0.0
         self._last_error = ""
+        self.connections = 0
+        """How many were opened. What was answered over an earlier one may be lost: its server may have
+        come back without the last moment's writes, or another have taken its place."""
 
     async def call(self, *command: Argument, timeout_s: float = COMMAND_TIMEOUT_S) -> Any:
         """Run one command and return its answer.
@@ -249,6 +309,7 @@ class Client:
                 raise BrokerUnavailable(self._last_error)
             try:
                 self._connection = Connection(await self._endpoint.handshake())
+                self.connections += 1
             except BrokerUnavailable as exc:
                 self._failed_until = loop.time() + RECONNECT_PAUSE_S
                 self._last_error = str(exc)

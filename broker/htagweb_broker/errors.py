@@ -12,9 +12,34 @@
     └── FeedBroken          a follower cannot go on from its number: the page must be rendered anew
 """
 
+import re
+
+REMEDIES = {
+    r"^OOM ": "it is full: raise its maxmemory",
+    r"^MISCONF ": "it cannot write its data down: make room on its disk; its own log says what failed",
+    r"^NOAUTH|authentication required": "the broker's address (HTAGWEB_REDIS_URL) has to name a password",
+    # redis-py's handshake takes the first word away, and calls it a lost connection.
+    r"^WRONGPASS|invalid (username-)?password": "the broker's address (HTAGWEB_REDIS_URL) names a user or "
+    "password that the server does not know",
+    r"^NOPERM|no permissions": "its user may not do that: give it the rights of broker/users.acl",
+}
+"""What an operator can do about an answer of the server, by what is found in its words."""
+
 
 class BrokerError(Exception):
-    """The root of what this package raises."""
+    """The root of what this package raises; where a remedy is known, the text ends with it."""
+
+    @property
+    def remedy(self) -> str:
+        """What an operator can do about it, so that the same command works later; "" where none is known."""
+        words = super().__str__()
+        found = (remedy for pattern, remedy in REMEDIES.items() if re.search(pattern, words, re.IGNORECASE))
+        return next(found, "")
+
+    def __str__(self) -> str:
+        words, remedy = super().__str__(), self.remedy
+        # Once: one error's text may be another's words.
+        return f"{words} ({remedy})" if remedy and remedy not in words else words
 
 
 class BrokerUnavailable(BrokerError):

@@ -22,6 +22,8 @@ class Feed:
         self._generation = generation
         self.number = after
         """The number of the last action that was returned."""
+        self.interruptions = 0
+        """How often the server had been away by then: what it had taken before may be lost."""
 
     async def missed(self) -> list[Emission]:
         """Return what the outbox holds after the last number; FeedBroken when that is not all."""
@@ -31,11 +33,15 @@ class Feed:
         return emissions
 
     async def next(self) -> list[Emission]:
-        """Wait for the next actions; FeedBroken when the page must be rendered anew."""
+        """Wait for the next actions; FeedBroken when the page must be rendered anew.
+
+        None at all: the server had been away, and nothing was missed.
+        """
         while True:
             message = await self._follower.get()
             if message is GAP:
-                if emissions := await self.missed():
+                before, self.interruptions = self.interruptions, self._follower.interruptions
+                if (emissions := await self.missed()) or self.interruptions != before:
                     return emissions
                 continue
             emission = parse_published(message)

@@ -16,12 +16,13 @@ import msgspec
 
 from htagweb_broker import limits
 from htagweb_broker.clock import Clock, SystemClock
-from htagweb_broker.connection import Argument, Client, Endpoint
+from htagweb_broker.connection import Argument, Client
 from htagweb_broker.inbox import Inbox
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.messages import MAX_INBOX_BYTES, End, EndReason
 from htagweb_broker.ownership import Ownership
 from htagweb_broker.presence import Presence, Supervisors
+from htagweb_broker.sentinel import endpoint_of
 from htagweb_broker.sessions import Sessions
 
 LOOK_S = 0.05
@@ -79,7 +80,7 @@ class Inspector:
     @classmethod
     def at(cls, url: str, namespace: str) -> Inspector:
         """Return one for a broker's address; ValueError when it or the namespace is none."""
-        return cls(Client(Endpoint(url)), Keys(namespace), SystemClock())
+        return cls(Client(endpoint_of(url)), Keys(namespace), SystemClock())
 
     def close(self) -> None:
         """Close the connection."""

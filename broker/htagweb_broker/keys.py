@@ -20,7 +20,7 @@ key                                  type    written by  read by     expires
 ``ns:web:W``                         channel supervisor  web         (a channel holds nothing)
 ``ns:spawn``                         stream  web         supervisor  never: its group would go
 ``ns:{supervisors}:known``           set     supervisor  both        a day after the last beat
-``ns:{supervisors}:beat:I``          hash    supervisor  both        5 s after the last beat
+``ns:{supervisors}:beat:I``          hash    supervisor  both        4 s after the last beat
 ``ns:{supervisors}:owned:I``         set     supervisor  both        a day after the last beat
 ``ns:{supervisors}:drain:I``         string  operator    supervisor  a minute
 ``ns:secret``                        string  web         web         never: it signs the cookies

@@ -36,11 +36,15 @@ SEAL_TTL_MS = HOUR_MS
 SEALS_PER_SESSION = 1024
 """Places for a session's sealed channels; a new one takes a place at random."""
 
+DEAD_AFTER_S = 4.0
+"""Default of how long a heartbeat counts: a supervisor without one is dead."""
+BEATS_PER_LIFE = 5
+"""So many beats fit into the life of one."""
 BEAT_INTERVAL_S = 1.0
-BEAT_TTL_MS = 5 * SECOND_MS
+"""The longest time between two beats, however long one counts."""
 REGISTRY_TTL_MS = DAY_MS
 DRAIN_TTL_MS = MINUTE_MS
 """A living supervisor beats many times meanwhile; a later one of that name is another incarnation."""
 
-assert BEAT_TTL_MS >= 3 * BEAT_INTERVAL_S * SECOND_MS, "one or two late beats are no death"
+assert BEATS_PER_LIFE >= 3, "one or two late beats are no death"
 assert INSTANCE_RENEW_S * SECOND_MS * 2 <= INSTANCE_TTL_MS, "one failed renewal must not lose an instance"

@@ -1,4 +1,8 @@
-"""What travels through the broker: typed, strictly decoded, size-limited JSON. No pickle anywhere."""
+"""What travels through the broker: typed, checked, size-limited JSON. No pickle anywhere.
+
+Versions work side by side while they are exchanged: a field that the reader does not know is skipped,
+but in ``Launch``, where it may be what an app must not be started without.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,9 @@ EndReason = Literal[
     "killed",
     "renewed",
     "changed",
+    "memory",
+    "cpu",
+    "processes",
 ]
 """Why an app process ended: the closed vocabulary.
 
@@ -36,11 +43,12 @@ with other parameters. ``drained``: its supervisor was told to stop. ``lost``:
 its supervisor died, or lost the instance. ``never_connected``: no browser
 came for the page. ``refused``: the app could not be started. ``killed``: an
 operator ended it. ``renewed``: its session got a new id. ``changed``: its
-source was changed while it was developed.
+source was changed while it was developed. ``memory``, ``cpu``, ``processes``: it
+took more of these than it may.
 """
 
 
-class Message(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, frozen=True):
+class Message(msgspec.Struct, tag_field="type", frozen=True):
     """The root of the inbox's messages."""
 
 
@@ -79,6 +87,9 @@ class Interact(Message, tag="interact", frozen=True):
     call: msgspec.Raw
     worker: str = ""
     """The web worker whose request waits for the answer, "" when the answer goes by the feed."""
+    after: int = 0
+    """The page's interaction that was sent before this one and waits for its answer: where that one was
+    lost, this one is not taken, so that both can be sent again in their order. 0 for none."""
 
 
 def waiting_request(page: str, number: int) -> str:
@@ -102,7 +113,7 @@ class End(Message, tag="end", frozen=True):
 InboxMessage = Open | Interact | Connect | End
 
 
-class SpawnRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class SpawnRequest(msgspec.Struct, frozen=True):
     """An instance that no living supervisor owns is wanted; its inbox says for what."""
 
     instance: str
@@ -110,17 +121,18 @@ class SpawnRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The generation that the worker saw, "" for none: who takes the request claims from that one."""
 
 
-class PageReply(msgspec.Struct, tag_field="type", tag="page", forbid_unknown_fields=True, frozen=True):
+class PageReply(msgspec.Struct, tag_field="type", tag="page", frozen=True):
     """The app's HTML."""
 
     generation: str
     html: str
 
 
-class FailureReply(msgspec.Struct, tag_field="type", tag="failure", forbid_unknown_fields=True, frozen=True):
+class FailureReply(msgspec.Struct, tag_field="type", tag="failure", frozen=True):
     """Why there is no page."""
 
-    reason: EndReason
+    reason: str
+    """An ``EndReason``, or one of a later version."""
     error: str
     """One line for the person."""
     detail: str = ""
@@ -130,7 +142,7 @@ class FailureReply(msgspec.Struct, tag_field="type", tag="failure", forbid_unkno
 Reply = PageReply | FailureReply
 
 
-class ActionKind(msgspec.Struct, tag_field="type", forbid_unknown_fields=True, frozen=True):
+class ActionKind(msgspec.Struct, tag_field="type", frozen=True):
     """The root of what an outbox holds."""
 
 
@@ -143,6 +155,8 @@ class Answered(ActionKind, tag="answer", frozen=True):
     """A JSON object for every tab."""
     scripts: msgspec.Raw
     """A JSON object for the asking page alone."""
+    refused: bool = False
+    """The supervisor answers in the app's place: its error is for the person."""
 
 
 class UpdatedByApp(ActionKind, tag="update", frozen=True):
@@ -155,7 +169,8 @@ class UpdatedByApp(ActionKind, tag="update", frozen=True):
 class Ended(ActionKind, tag="end", frozen=True):
     """The app process is gone; the last action of a generation."""
 
-    reason: EndReason
+    reason: str
+    """An ``EndReason``, or one of a later version."""
 
 
 Action = Answered | UpdatedByApp | Ended

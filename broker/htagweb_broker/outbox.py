@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from htagweb_broker.messages import Action, Answered, decode_action, encode
 from htagweb_broker.scripts import Script
 
 _emit = Script("emit")
+_settle = Script("settle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,17 @@ class OutboxWriter:
         self.number = 0
         """The number of the last action emitted, or tried."""
 
+    def resume(self, number: int, sizes: Sequence[int]) -> None:
+        """Go on after the action ``number``, where actions of these ``sizes`` (bytes) are kept."""
+        self.number = number
+        self._sizes.extend(sizes)
+        self._kept_bytes = sum(sizes)
+
+    @property
+    def sizes(self) -> list[int]:
+        """The bytes of each action that is kept, the oldest first."""
+        return list(self._sizes)
+
     def next_action(self, action: Action) -> Numbered:
         """Give the action its number; MessageError, and no number, when it is too large.
 
@@ -114,8 +127,13 @@ class OutboxWriter:
         return receivers
 
     async def settle(self, entry: str) -> None:
-        """Remove an inbox entry that leads to no action."""
-        await self._caller.call("XDEL", self._keys[2], entry)
+        """Remove an inbox entry that leads to no action. Safe to repeat.
+
+        NotOwner as for ``emit``: the entry may be for the generation that owns the instance now.
+        """
+        instance, _, inbox, _ = self._keys
+        if await _settle(self._caller, (instance, inbox), self._generation, entry) < 0:
+            raise NotOwner(f"generation {self._generation} no longer owns its instance")
 
 
 class OutboxReader:
@@ -140,9 +158,10 @@ class OutboxReader:
         FeedBroken when the generation is not the instance's any more, or the
         next action was trimmed.
         """
-        raw, record = await self._client.call_all(
-            ("XRANGE", self._keys.outbox(instance), f"{number + 1}-0", "+"),
+        # The record first: what it counts must be in the outbox by then.
+        record, raw = await self._client.call_all(
             ("HMGET", self._keys.instance(instance), "generation", "out"),
+            ("XRANGE", self._keys.outbox(instance), f"{number + 1}-0", "+"),
         )
         emissions = [_parse_entry(entry) for entry in raw]
         owners = {e.generation for e in emissions} | {(record[0] or b"").decode()}
@@ -150,8 +169,8 @@ class OutboxReader:
             raise FeedBroken(f"{instance} is no longer of generation {generation}")
         if [e.number for e in emissions] != list(range(number + 1, number + 1 + len(emissions))):
             raise FeedBroken(f"the actions after {number} of {instance} are no longer kept")
-        # One emission may have come between the two reads; the channel brings it.
+        # Behind what the follower has, or ahead of what is kept: the server has lost writes.
         out = int(record[1])
-        if out < number or (not emissions and out > number + 1):
+        if not number <= out <= number + len(emissions):
             raise FeedBroken(f"{instance} is at action {out}, action {number + 1} is not kept")
         return emissions

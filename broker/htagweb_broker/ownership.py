@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 from htagweb_broker import limits
 from htagweb_broker.connection import Caller
@@ -29,8 +28,8 @@ class Record:
     """The supervisor's incarnation, "" when the app process has ended."""
     out: int
     """The number of the last action."""
-    reason: EndReason | None
-    """Why it ended, None while it is owned."""
+    reason: str | None
+    """Why it ended, an ``EndReason`` or one of a later version; None while it is owned."""
     parano: bool = False
     """Its pages speak sealed: nothing in clear text is taken."""
 
@@ -65,7 +64,7 @@ class Ownership:
         generation, owner, out, reason, parano = (value or b"" for value in answer)
         if not generation:
             return None
-        why = cast(EndReason, reason.decode()) if reason else None
+        why = reason.decode() or None
         return Record(generation.decode(), owner.decode(), int(out or 0), why, parano == b"1")
 
     async def claim(
@@ -110,7 +109,7 @@ class Ownership:
             raise NotOwner(f"{instance} is no longer of generation {generation}")
 
     async def restore(self, instance: InstanceId, claim: Claimed, out: int, facts: dict[str, str]) -> bool:
-        """Write the record of an owned instance again, if the server has lost it.
+        """Write the record of an owned instance again, if the server lost it, or only has an earlier one.
 
         ``out`` is the number of its last action. Returns False when another has the instance by now.
         """
@@ -118,7 +117,7 @@ class Ownership:
         described = [text for item in facts.items() for text in item]
         restored: int = await _restore(
             self._caller,
-            (keys.instance(instance), keys.apps(instance.session)),
+            (keys.instance(instance), keys.outbox(instance), keys.apps(instance.session)),
             *(claim.generation, claim.owner, out, limits.INSTANCE_TTL_MS, instance.app),
             *described,
         )

@@ -25,6 +25,22 @@ class Beat:
     load: int
     """App processes it owns now."""
     draining: bool
+    cpu: float = 0.0
+    """Processes of its host that run or want to, for each processor that it may use: 1.0 is busy."""
+    place: str = ""
+    """Where its pid counts: host, boot and pid namespace; "" where that is not known."""
+    started: int = 0
+    """When its process started, in clock ticks since boot; 0 where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a supervisor hears with its heartbeat."""
+
+    is_to_drain: bool
+    """Whether an operator ordered it to drain."""
+    was_dead: bool
+    """Whether no earlier beat counted any more: its apps may have been taken over, or their records lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,9 @@ def _parse_beat(raw: list[bytes]) -> Beat:
         capacity=int(fields.get("capacity", 0)),
         load=int(fields.get("load", 0)),
         draining=fields.get("draining") == "1",
+        cpu=float(fields.get("cpu", 0)),
+        place=fields.get("place", ""),
+        started=int(fields.get("started", 0)),
     )
 
 
@@ -66,8 +85,8 @@ class Presence:
         self._client = client
         self._keys = keys
 
-    async def beat(self, supervisor: str, beat: Beat) -> bool:
-        """Say that the supervisor lives, for the next 5 seconds; return whether it is to drain."""
+    async def beat(self, supervisor: str, beat: Beat, dead_after_s: float = limits.DEAD_AFTER_S) -> Heard:
+        """Say that the supervisor lives for the next ``dead_after_s``; half of it is the longest wait."""
         keys = self._keys
         fields: dict[str, str | int] = {
             "name": beat.name,
@@ -77,19 +96,25 @@ class Presence:
             "capacity": beat.capacity,
             "load": beat.load,
             "draining": int(beat.draining),
+            "cpu": f"{beat.cpu:.2f}",
+            "place": beat.place,
+            "started": beat.started,
         }
-        ordered = await _beat(
+        ordered, lived = await _beat(
             self._client,
             (
                 *(keys.beat(supervisor), keys.known_supervisors),
                 *(keys.owned(supervisor), keys.drain(supervisor)),
             ),
             supervisor,
-            limits.BEAT_TTL_MS,
+            int(dead_after_s * limits.SECOND_MS),
             limits.REGISTRY_TTL_MS,
             *(part for item in fields.items() for part in item),
+            # A connection that has died without a word is to be noticed, and replaced, before the last
+            # beat stops to count.
+            timeout_s=dead_after_s / 2,
         )
-        return bool(ordered)
+        return Heard(is_to_drain=bool(ordered), was_dead=not lived)
 
     async def order_drain(self, supervisor: str) -> None:
         """Have the supervisor drain: it hears so with its next beat."""
@@ -119,10 +144,11 @@ class Presence:
 
     # What it may own: written before the claim, so it can name too many instances, never too few
 
-    async def note_owned(self, supervisor: str, instance: InstanceId) -> None:
-        """Note that the supervisor is about to claim the instance."""
+    async def note_owned(self, supervisor: str, *instances: InstanceId) -> None:
+        """Note that the supervisor is about to claim the instances (at least one), or has them still."""
         key = self._keys.owned(supervisor)
-        await self._client.call_all(("SADD", key, instance.dump()), ("PEXPIRE", key, limits.REGISTRY_TTL_MS))
+        names = [instance.dump() for instance in instances]
+        await self._client.call_all(("SADD", key, *names), ("PEXPIRE", key, limits.REGISTRY_TTL_MS))
 
     async def note_released(self, supervisor: str, instance: InstanceId) -> None:
         """Note that the supervisor no longer owns the instance."""

@@ -24,6 +24,8 @@ GROUP_SIZE = 32
 BLOCK_S = 5.0
 READ_COUNT = 64
 RETRY_S = 0.2
+CONFIRM_S = 5.0
+"""Time between two looks whether the server that is read is the right one still."""
 UNBLOCK_RETRY_S = 0.001
 
 
@@ -45,6 +47,7 @@ def parse_entry(raw: Any) -> Entry:
 
 
 Deliver = Callable[[InstanceId, list[Entry]], None]
+"""Gets an instance's entries, in order. None at all: the inbox is read from its beginning again."""
 
 
 class InboxReader:
@@ -68,6 +71,10 @@ class InboxReader:
 
     def __len__(self) -> int:
         return len(self._positions)
+
+    def position(self, instance: InstanceId) -> str:
+        """Return the id of the last entry that was delivered; KeyError for an instance that is not read."""
+        return self._positions[self._keys.inbox(instance)][1]
 
     async def add(self, instance: InstanceId, after: str) -> None:
         """Deliver the instance's entries from after the given id on."""
@@ -94,7 +101,10 @@ class InboxReader:
             return  # the blocked read ends by itself after BLOCK_S, or with its connection
 
     async def run(self) -> None:
-        """Read until cancelled. A lost connection is opened again; nothing is skipped by that."""
+        """Read until cancelled. A lost connection is opened again; nothing is skipped by that.
+
+        What was delivered and is in the inbox still is then delivered again.
+        """
         try:
             while True:
                 await self._filled.wait()
@@ -103,15 +113,27 @@ class InboxReader:
                     self._absence.ends()
                 except BrokerError as exc:
                     self._absence.begins(exc)
-                    self._client_id = None
-                    await self._clock.sleep(RETRY_S)
+                    await self._begin_anew()
+                except Exception:
+                    logger.exception("an unexpected error, inboxes are read again")
+                    await self._begin_anew()
         finally:
             self._client.close()
+
+    async def _begin_anew(self) -> None:
+        self._client_id = None
+        # The server may have lost its last writes, and give ids that are lower than those that were read.
+        for name, (instance, _) in list(self._positions.items()):
+            self._positions[name] = (instance, "0-0")
+            self._deliver(instance, [])
+        await self._clock.sleep(RETRY_S)
 
     async def _read_once(self) -> None:
         # Asked anew for every connection: the last one may have been lost while nothing was read.
         self._client_id = await self._client.client_id()
         positions = dict(self._positions)
+        if not positions:
+            return  # the last one was removed meanwhile
         names = list(positions)
         self._turn += 1
         self._blocked = True
@@ -140,6 +162,8 @@ class InboxReaders:
     def __init__(
         self, endpoint: Endpoint, keys: Keys, control: Caller, deliver: Deliver, clock: Clock
     ) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
         self._make: Callable[[], InboxReader] = lambda: InboxReader(endpoint, keys, control, deliver, clock)
         self._readers: list[InboxReader] = []
         self._reader_of: dict[InstanceId, InboxReader] = {}
@@ -151,7 +175,13 @@ class InboxReaders:
             self._tasks = tasks
             for reader in self._readers:
                 tasks.create_task(reader.run())
-            await asyncio.get_running_loop().create_future()
+            while True:
+                await self._clock.sleep(CONFIRM_S)
+                await self._endpoint.confirm()
+
+    def position(self, instance: InstanceId) -> str:
+        """Return the id of the last entry that was delivered; KeyError for an instance that is not read."""
+        return self._reader_of[instance].position(instance)
 
     async def add(self, instance: InstanceId, after: str) -> None:
         """Deliver the instance's entries from after the given id on."""

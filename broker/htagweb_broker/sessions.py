@@ -10,8 +10,8 @@ import msgspec
 
 from htagweb_broker import limits
 from htagweb_broker.connection import Argument, Client
-from htagweb_broker.errors import MessageError, SessionMoved
-from htagweb_broker.keys import Keys
+from htagweb_broker.errors import MessageError, NotOwner, SessionMoved
+from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.scripts import Script
 
 _write = Script("session_write")
@@ -27,6 +27,15 @@ class SessionData:
     version: str
     is_moving: bool = False
     """It is getting a new id, or has got it a moment ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppWrite:
+    """A write of an app: of which generation, and its how manieth."""
+
+    instance: InstanceId
+    generation: str
+    number: int
 
 
 def as_arguments(changes: Mapping[str, bytes | None]) -> list[Argument]:
@@ -78,18 +87,28 @@ class Sessions:
         """Return whether the session is getting a new id, or has got it a moment ago."""
         return bool(await self._client.call("EXISTS", self._keys.moved(session)))
 
-    async def write(self, session: str, changes: Mapping[str, bytes | None]) -> tuple[str, str]:
+    async def write(
+        self, session: str, changes: Mapping[str, bytes | None], app: AppWrite | None = None
+    ) -> tuple[str, str]:
         """Set (JSON text) and delete (None) values; return the version before and after.
 
-        Keys that are not named stay as they are. MessageError when the write,
+        Keys that are not named stay as they are. ``app`` is who writes, None for a web
+        worker; if this write of its or a later one was taken already, nothing is
+        written, and both versions are "". MessageError when the write,
         or the session with it, is over its limit, SessionMoved when the session
-        has a new id by now; then nothing is written.
+        has a new id by now, NotOwner when the instance is another generation's or
+        was released; then nothing is written.
         """
         _check_write(changes)
         version = secrets.token_urlsafe(9)
         answer = await _write(
             self._client,
-            (self._keys.session(session), self._keys.moved(session)),
+            (
+                *(self._keys.session(session), self._keys.moved(session)),
+                *((self._keys.instance(app.instance),) if app else ()),
+            ),
+            app.generation if app else "",
+            app.number if app else "",
             version,
             self._ttl_ms,
             limits.SESSION_MAX_FIELDS,
@@ -98,6 +117,10 @@ class Sessions:
         )
         if answer == b"moved":
             raise SessionMoved("the session has a new id: nothing is kept under the old one")
+        if app and answer == b"fenced":
+            raise NotOwner(f"generation {app.generation} no longer owns its instance")
+        if answer == b"repeated":
+            return "", ""
         if answer is None:
             raise _too_much()
         return answer[0].decode(), version

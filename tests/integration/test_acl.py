@@ -299,8 +299,14 @@ def written(*urls: str, directory: Path) -> subprocess.CompletedProcess[str]:
 def test_a_user_without_an_address_has_no_password(tmp_path: Path) -> None:
     lines = written("redis://web:secret-1@broker", directory=tmp_path).stdout.splitlines()
     with_password = {line.split()[1] for line in lines if "#" in line}
-    assert {line.split()[1] for line in lines} == {"default", "web", "supervisor", "operator", "monitor"}
+    users = {"default", "web", "supervisor", "operator", "replica", "sentinel", "monitor"}
+    assert {line.split()[1] for line in lines} == users
     assert with_password == {"web"}
+
+
+def test_an_address_may_name_sentinels(tmp_path: Path) -> None:
+    lines = written("redis+sentinel://web:secret-1@a,b:1/htagweb", directory=tmp_path).stdout.splitlines()
+    assert [line.split()[1] for line in lines if "#" in line] == ["web"]
 
 
 def test_the_file_holds_no_password_as_it_is(tmp_path: Path) -> None:

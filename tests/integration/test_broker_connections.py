@@ -1,18 +1,21 @@
 """Connections to real servers: lost, frozen, refused, and back again."""
 
 import asyncio
+import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from htagweb_broker import connection as connections
-from htagweb_broker.connection import Client, Endpoint
+from htagweb_broker.connection import Client, Connection, Endpoint
 from htagweb_broker.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from htagweb_broker.messages import PageReply
+from htagweb_broker.sentinel import endpoint_of
 
 from tests.support.brokers import CART, KINDS, OPEN, SESSION, UPDATE, Bench, interact, running_server
 from tests.support.processes import BrokerServer
@@ -126,6 +129,69 @@ async def test_a_caller_that_is_cancelled_in_the_handshake_leaves_the_client_usa
         server.process.popen.send_signal(signal.SIGCONT)
     await until(lambda: works(client), "the client works again", 5)
     client.close()
+
+
+@pytest.mark.parametrize("turns", range(16))
+async def test_a_handshake_that_is_cancelled_ends_cancelled_at_whatever_point_it_is(
+    server: BrokerServer, turns: int
+) -> None:
+    loop = asyncio.get_running_loop()
+    endpoint = Endpoint(server.url)
+    async with asyncio.TaskGroup() as tasks:
+        opening = tasks.create_task(endpoint.handshake())
+        for _ in range(turns):
+            turned = loop.create_future()
+            loop.call_soon(turned.set_result, None)
+            await turned
+        was_done = opening.done()
+        opening.cancel()
+    if was_done:
+        Connection(opening.result()).abort("not needed")
+    else:
+        assert opening.cancelled()
+
+
+class Refusing(asyncio.Protocol):
+    """A server that answers every command with an error."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(b"-ERR no\r\n" * data.count(b"*"))
+
+
+async def is_cancelled_after(turns: int, work: Coroutine[Any, Any, object]) -> bool:
+    """Cancel the work after so many turns of the loop; return whether it ended by that, or before."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(heard(work))
+        for _ in range(turns):
+            turned = loop.create_future()
+            loop.call_soon(turned.set_result, None)
+            await turned
+        was_done = working.done()
+        working.cancel()
+    return was_done or working.cancelled()
+
+
+async def heard(work: Coroutine[Any, Any, object]) -> None:
+    with suppress(BrokerError):
+        await work
+
+
+# redis-py closes its connection to a Sentinel a little later, when it is collected, and warns of that.
+@pytest.mark.filterwarnings("ignore:unclosed Connection:ResourceWarning")
+@pytest.mark.parametrize("turns", range(1, 24))
+async def test_a_refusal_takes_no_cancellation_away(turns: int) -> None:
+    async with await asyncio.get_running_loop().create_server(Refusing, "127.0.0.1", 0) as serving:
+        port = serving.sockets[0].getsockname()[1]
+        connecting = Endpoint(f"redis://127.0.0.1:{port}/1").handshake()
+        assert await is_cancelled_after(turns, connecting)
+        asking = endpoint_of(f"redis+sentinel://127.0.0.1:{port}/htagweb").confirm()
+        assert await is_cancelled_after(turns, asking)
+        gc.collect()
 
 
 async def test_cancelled_callers_take_no_answer_from_others(bench: Bench) -> None:

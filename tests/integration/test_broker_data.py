@@ -287,6 +287,8 @@ async def test_after_the_server_lost_its_data_requests_are_taken_again(bench: Be
     await bench.spawns.create_group()
     await bench.call("FLUSHALL")
     await bench.spawns.put(REQUEST)
+    assert await bench.spawns.take_abandoned("s1", 16) == []
+    await bench.spawns.leave("s2")
     with pytest.raises(BrokerUnavailable, match="lost its data"):
         await bench.spawns.take("s1", 16, 0.01)
     found = await bench.spawns.take("s1", 16, 0.01)
@@ -322,9 +324,30 @@ async def test_a_beat_after_the_death_is_a_life_again(bench: Bench) -> None:
 async def test_a_heartbeat_expires_and_its_registry_later(bench: Bench) -> None:
     await bench.presence.note_owned("s1", CART)
     await bench.presence.beat("s1", BEAT)
-    assert 0 < await bench.ttl_ms(bench.keys.beat("s1")) <= limits.BEAT_TTL_MS
+    assert 0 < await bench.ttl_ms(bench.keys.beat("s1")) <= limits.DEAD_AFTER_S * limits.SECOND_MS
     for key in (bench.keys.known_supervisors, bench.keys.owned("s1")):
         assert await bench.ttl_ms(key) > limits.HOUR_MS
+
+
+async def test_a_heartbeat_counts_for_as_long_as_it_says(bench: Bench) -> None:
+    await bench.presence.beat("s1", BEAT, 2.5)
+    assert 2000 < await bench.ttl_ms(bench.keys.beat("s1")) <= 2500
+
+
+async def test_who_was_dead_hears_so_with_its_next_heartbeat_and_once(bench: Bench) -> None:
+    async def was_dead() -> bool:
+        return (await bench.presence.beat("s1", BEAT)).was_dead
+
+    assert [await was_dead(), await was_dead()] == [True, False]
+    await bench.presence.forget("s1")
+    assert [await was_dead(), await was_dead()] == [True, False]
+
+
+async def test_a_look_at_the_spawn_stream_waits_for_nothing(bench: Bench) -> None:
+    await bench.spawns.create_group()
+    assert await bench.spawns.take("s1", 16, 0) == []
+    await bench.spawns.put(REQUEST)
+    assert [entry.body for entry in await bench.spawns.take("s1", 16, 0)] == [encode(REQUEST)]
 
 
 async def test_a_forgotten_supervisor_leaves_nothing(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from redis.retry import Retry
 from tests.support.processes import ROOT, BrokerServer
 from tests.support.servers import free_port
 
-USERS = ("web", "supervisor", "operator")
+USERS = ("web", "supervisor", "operator", "replica", "sentinel")
 CONF = ROOT / "broker" / "valkey.conf"
 WRITE_ACL = ROOT / "broker" / "write-acl"
 
@@ -35,7 +36,8 @@ class GuardedServer(BrokerServer):
         )
         common = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(directory))
         super().__init__(kind, directory, *common, "--aclfile", str(acl), *options)
-        self._command.insert(1, str(CONF))
+        # A copy: Sentinels have a server write down whom it follows.
+        self._command.insert(1, shutil.copy(str(CONF), str(directory / CONF.name)))
 
     def url_of(self, user: str) -> str:
         """Return the address with a user's password."""

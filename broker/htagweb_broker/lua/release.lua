@@ -15,10 +15,11 @@ if now[2] then
   redis.call('HSET', KEYS[1], 'out', ARGV[2], 'reason', ARGV[4])
   redis.call('PEXPIRE', KEYS[1], ARGV[6])
   redis.call('PEXPIRE', KEYS[2], ARGV[6])
+  -- By the owner alone: what was taken after a take-over is for the next one.
+  if ARGV[5] ~= '' then
+    redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
+    redis.call('XDEL', KEYS[3], ARGV[5])
+  end
   redis.call('PUBLISH', KEYS[4], ARGV[2] .. ' ' .. ARGV[1] .. ' ' .. ARGV[3])
-end
-if ARGV[5] ~= '' then
-  redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
-  redis.call('XDEL', KEYS[3], ARGV[5])
 end
 return redis.call('XLEN', KEYS[3])

@@ -36,8 +36,14 @@ class FakeTransport:
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Take the protocol, as transports do."""
 
+    def is_closing(self) -> bool:
+        """Tell whether it is on its way to be closed."""
+        return self.aborted
+
     def write(self, data: bytes) -> None:
-        """Keep a write."""
+        """Keep a write; as uvloop does, refuse it once it is closed."""
+        if self.aborted:
+            raise RuntimeError("the handler is closed")
         self.writes.append(data)
 
     def abort(self) -> None:

@@ -7,9 +7,10 @@ import pytest
 from htagweb_broker import connection as connections
 from htagweb_broker.connection import Client, Connection, Endpoint
 from htagweb_broker.errors import BrokerRefused, BrokerUnavailable, ScriptUnknown
+from redis.asyncio.connection import AbstractConnection
 
 from tests.support.waiting import until
-from tests.unit.broker.fakes import FakeEndpoint, fake_connection, fake_raw, turns
+from tests.unit.broker.fakes import FakeEndpoint, FakeTransport, fake_connection, fake_raw, turns
 
 
 async def test_answers_go_to_who_asked_in_order() -> None:
@@ -51,10 +52,38 @@ async def test_an_error_answer_is_told_in_the_servers_words_and_only_to_who_aske
     connection, _ = fake_connection()
     bad, good = connection.send(("X",), 5), connection.send(("PING",), 5)
     connection.data_received(b"-OOM no memory\r\n+PONG\r\n")
-    with pytest.raises(BrokerRefused, match=r"^OOM no memory$"):
+    with pytest.raises(BrokerRefused, match=r"^OOM no memory"):
         await bad
     assert await good == b"PONG"
     assert connection.is_open
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "READONLY You can't write against a read only replica.",
+        "LOADING Valkey is loading the dataset in memory",
+        "MASTERDOWN Link with MASTER is down",
+        "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+        "NOREPLICAS Not enough good replicas to write.",
+    ],
+)
+async def test_a_server_that_is_not_the_primary_is_left(answer: str) -> None:
+    connection, transport = fake_connection()
+    asked, waiting = connection.send(("SET", "k", "v"), 5), connection.send(("PING",), 5)
+    connection.data_received(f"-{answer}\r\n".encode())
+    for each in (asked, waiting):
+        with pytest.raises(BrokerUnavailable, match=answer.partition(" ")[0]):
+            await each
+    assert transport.aborted
+
+
+async def test_a_client_counts_its_connections() -> None:
+    client = Client(FakeEndpoint())
+    for number in (1, 2):
+        await client._open()
+        assert client.connections == number
+        client.close()
 
 
 async def test_an_unknown_script_is_an_error_of_its_own() -> None:
@@ -175,6 +204,33 @@ async def test_a_subscriber_gets_every_message() -> None:
 async def test_a_connection_that_closed_in_its_handshake_is_unavailable() -> None:
     with pytest.raises(BrokerUnavailable, match="during its handshake"):
         Connection(fake_raw(None))
+
+
+async def test_a_connection_that_was_reset_in_its_handshake_is_unavailable() -> None:
+    transport = FakeTransport()
+    transport.abort()
+    with pytest.raises(BrokerUnavailable, match="during its handshake"):
+        Connection(fake_raw(transport))
+
+
+async def test_a_handshake_on_a_connection_that_uvloop_has_closed_is_unavailable() -> None:
+    class Reset(Endpoint):
+        async def _connect(self, raw: AbstractConnection) -> None:
+            raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+
+    with pytest.raises(BrokerUnavailable, match="handler is closed"):
+        await Reset("redis://localhost").handshake()
+
+
+async def test_nothing_is_written_to_a_connection_that_is_closing() -> None:
+    connection, transport = fake_connection()
+    asked = connection.send(("PING",), 5)
+    transport.abort()
+    await turns(1)
+    connection.connection_lost(None)
+    with pytest.raises(BrokerUnavailable):
+        await asked
+    assert transport.writes == []
 
 
 # The client

@@ -52,6 +52,18 @@ async def numbers_of(feed: Feed, count: int) -> list[int]:
     return found
 
 
+async def test_after_an_absence_of_the_server_the_feed_says_so_even_if_nothing_was_missed() -> None:
+    feed, follower = feed_over(FakeOutbox(0))
+    follower.put_gap()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(feed.next())
+        await turns()
+        assert not waiting.done(), "messages were dropped: no absence"
+        follower.interruptions += 1
+        follower.put_gap()
+    assert (waiting.result(), feed.interruptions) == ([], 1)
+
+
 async def test_published_actions_come_without_a_read() -> None:
     outbox = FakeOutbox(3)
     feed, follower = feed_over(outbox)
@@ -185,11 +197,14 @@ async def test_the_outbox_gives_what_comes_after_a_number(memory: FakeServerClie
 
 async def test_one_action_between_the_two_reads_is_no_gap(memory: FakeServerClient) -> None:
     outbox = Outbox(memory)
-    await outbox.hold(1, 2, out=3)
-    assert [await outbox.after(0), await outbox.after(2)] == [[1, 2], []]
+    await outbox.hold(1, 2, 3, out=2)
+    assert [await outbox.after(0), await outbox.after(2)] == [[1, 2, 3], [3]]
 
 
-@pytest.mark.parametrize(("kept", "out", "after"), [((5, 6), 6, 3), ((1, 3), 3, 0), ((), 5, 2), ((1,), 1, 4)])
+@pytest.mark.parametrize(
+    ("kept", "out", "after"),
+    [((5, 6), 6, 3), ((1, 3), 3, 0), ((), 5, 2), ((1,), 1, 4), ((1, 2), 3, 0), ((), 3, 2)],
+)
 async def test_the_outbox_hides_no_gap(
     memory: FakeServerClient, kept: tuple[int, ...], out: int, after: int
 ) -> None:

@@ -231,10 +231,10 @@ async def test_a_forgotten_session_has_no_data(site: Site) -> None:
 
 
 async def test_an_order_to_drain_is_heard_with_the_next_beat_of_that_one_alone(site: Site) -> None:
-    assert not await site.presence.beat("s1", BEAT)
+    assert not (await site.presence.beat("s1", BEAT)).is_to_drain
     await site.inspector.order_drain("s1")
-    assert await site.presence.beat("s1", BEAT)
-    assert not await site.presence.beat("s2", BEAT)
+    assert (await site.presence.beat("s1", BEAT)).is_to_drain
+    assert not (await site.presence.beat("s2", BEAT)).is_to_drain
     assert 0 < await site.client.call("PTTL", site.keys.drain("s1")) <= limits.DRAIN_TTL_MS
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from htagweb_broker.connection import COMMAND_TIMEOUT_S, Argument, Client
-from htagweb_broker.errors import BrokerError, BrokerRefused, BrokerUnavailable
+from htagweb_broker.errors import BrokerRefused, BrokerUnavailable
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.readers import GROUP_SIZE, RETRY_S, Entry, InboxReader, InboxReaders, parse_entry
 
@@ -29,6 +29,8 @@ class FakeServer(Client):
         self.reads: list[dict[str, str]] = []
         self.unblocked = 0
         self.connection = 1
+        self.is_connected = asyncio.Event()
+        self.is_connected.set()
         self._answer: asyncio.Future[Any] | None = None
 
     async def call(self, *command: Argument, timeout_s: float = COMMAND_TIMEOUT_S) -> Any:
@@ -47,6 +49,7 @@ class FakeServer(Client):
 
     async def client_id(self) -> int:
         """Return the number of the connection."""
+        await self.is_connected.wait()
         return self.connection
 
     def close(self) -> None:
@@ -60,7 +63,7 @@ class FakeServer(Client):
         self._answer.set_result(answer)
         return 1
 
-    def fail(self, error: BrokerError) -> None:
+    def fail(self, error: Exception) -> None:
         """Let the blocked read fail; the next one is on another connection."""
         assert self._answer is not None
         self.connection += 1
@@ -181,14 +184,16 @@ async def test_the_last_inbox_that_leaves_ends_the_reading() -> None:
         assert len(made.server.reads) == 1
 
 
-async def test_a_lost_connection_skips_nothing() -> None:
+async def test_after_a_lost_connection_inboxes_are_read_from_their_beginning() -> None:
+    # The server may have lost the last entries, and give lower ids to those that follow.
     async with reading() as made:
         await made.reader.add(CART, "0-0")
         await made.reads(1)
         made.server.bring((CART, "4-0"))
         await made.reads(2)
         made.server.fail(BrokerUnavailable("lost"))
-        assert await made.reads(3) == {KEYS.inbox(CART): "4-0"}
+        assert await made.reads(3) == {KEYS.inbox(CART): "0-0"}
+        assert made.delivered == [(CART, ["4-0"]), (CART, [])]
         assert made.clock.slept == [RETRY_S]
 
 
@@ -232,6 +237,26 @@ async def test_a_place_that_became_free_is_used_again() -> None:
 
 async def test_removing_what_was_never_added_is_no_error() -> None:
     await FakeReaders().remove(CART)
+
+
+async def test_an_error_that_nobody_expected_ends_no_reader(caplog: pytest.LogCaptureFixture) -> None:
+    async with reading() as made:
+        await made.reader.add(CART, "0-0")
+        await made.reads(1)
+        made.server.fail(RuntimeError("the handler is closed"))
+        assert await made.reads(2) == {KEYS.inbox(CART): "0-0"}
+        assert "the handler is closed" in caplog.text
+
+
+async def test_the_last_inbox_may_leave_while_a_connection_is_made() -> None:
+    async with reading() as made:
+        made.server.is_connected.clear()
+        await made.reader.add(CART, "0-0")
+        await turns()
+        await made.reader.remove(CART)
+        made.server.is_connected.set()
+        await turns()
+        assert made.server.reads == []
 
 
 async def test_a_read_that_the_server_refuses_is_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,7 @@ from htagweb_broker.ownership import Claim, Claimed, Ownership, Record
 from htagweb_broker.presence import Beat, Presence
 from htagweb_broker.replies import ReplyWriter
 from htagweb_broker.scripts import Script
-from htagweb_broker.sessions import Sessions
+from htagweb_broker.sessions import AppWrite, SessionData, Sessions
 
 from tests.unit.broker.fakes import CART, SESSION, FakeServerClient
 
@@ -117,6 +117,50 @@ async def test_a_take_over_ends_what_the_dead_owned_once(memory: FakeServerClien
     await claim(memory, "1-aa")
     assert [await ownership.take_over(CART, "s1") for _ in range(2)] == [True, False]
     assert await ownership.read(CART) == Record("1-aa", "", 1, "lost")
+
+
+@pytest.mark.parametrize(
+    ("known", "owner", "is_written"),
+    [
+        (None, "", True),
+        ("4-aa", "", True),
+        ("4-aa", "me", True),
+        ("4-aa", "other", False),
+        ("5-aa", "", False),
+        ("6-aa", "", False),
+        ("5-mine", "me", True),
+        ("5-mine", "", False),
+        ("5-mine", "other", False),
+    ],
+)
+async def test_a_record_is_written_again_over_none_or_an_earlier_one_that_nobody_else_owns(
+    memory: FakeServerClient, known: str | None, owner: str, is_written: bool
+) -> None:
+    keys, ownership = Keys(), Ownership(memory, Keys())
+    if known is not None:
+        await memory.call("HSET", keys.instance(CART), "generation", known, "out", 7, "reason", "exit")
+        await memory.call("XADD", keys.outbox(CART), "7-0", "g", known, "m", "{}")
+    if owner:
+        await memory.call("HSET", keys.instance(CART), "owner", owner)
+    before = await ownership.read(CART)
+    mine = Claimed("5-mine", "me")
+    assert await ownership.restore(CART, mine, 3, {"host": "h"}) is is_written
+    if known == mine.generation or not is_written:
+        assert await ownership.read(CART) == before
+    else:
+        assert await ownership.read(CART) == Record("5-mine", "me", 3, None)
+        assert await memory.call("EXISTS", keys.outbox(CART)) == 0
+
+
+async def test_a_write_of_an_app_that_comes_late_overwrites_nothing(memory: FakeServerClient) -> None:
+    sessions = Sessions(memory, Keys())
+    await claim(memory, "1-aa")
+    await sessions.write(SESSION, {"a": b"1"}, AppWrite(CART, "1-aa", 1))
+    _, version = await sessions.write(SESSION, {"a": b"2"}, AppWrite(CART, "1-aa", 2))
+    for number in (1, 2):  # delivered by a connection that was given up
+        assert await sessions.write(SESSION, {"a": b"1"}, AppWrite(CART, "1-aa", number)) == ("", "")
+    assert await sessions.read(SESSION) == SessionData({"a": b"2"}, version)
+    assert await memory.call("TTL", Keys().instance(CART)) > 0
 
 
 async def test_a_message_is_appended_for_the_living_generation_alone(memory: FakeServerClient) -> None:
