@@ -180,6 +180,9 @@ class Fork(Frame, tag="fork", frozen=True):
     """Which instance the process will be, for whoever watches the packets."""
     token: int
     """Returned with ``Forked``, to tell concurrent forks apart."""
+    memory_bytes: int = 0
+    """The app's limit; 0 for none, here and below."""
+    open_files: int = 0
 
 
 class Ready(Frame, tag="ready", frozen=True):
@@ -283,6 +286,11 @@ class FrameSplitter:
     def __init__(self, max_bytes: int = MAX_FRAME_BYTES) -> None:
         self._buffer = bytearray()
         self._max_bytes = max_bytes
+
+    @property
+    def rest(self) -> bytes:
+        """What came of a body that is not complete yet."""
+        return bytes(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield each body that is complete now; FrameError when one announces too many bytes."""

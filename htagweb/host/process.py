@@ -23,6 +23,7 @@ EXIT_UNEXPECTED = 70
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
 _NEVER_TOUCHED = frozenset(
     {
         signal.SIGKILL,
@@ -54,6 +55,11 @@ def set_name(name: str) -> None:
 def become_subreaper(on: bool = True) -> None:
     """Become the parent of descendants whose own parent has died."""
     _prctl(_PR_SET_CHILD_SUBREAPER, int(on))
+
+
+def forbid_new_privileges() -> None:
+    """Let nothing that this process or its descendants run gain rights, by a setuid file for example."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def die_with(parent_pid: int, number: signal.Signals = signal.SIGKILL) -> None:

@@ -32,12 +32,13 @@ from typing import NoReturn
 import msgspec
 
 import htagweb.host
-from htagweb.host import app, process, sources
+from htagweb.host import app, limits, process, sources
 from htagweb.host.engines import AppImportError
 from htagweb.host.engines.htag1 import load, rehearsal_app
 from htagweb.host.frames import (
     MAX_PACKET_BYTES,
     End,
+    Fork,
     Forked,
     ForkFailed,
     Frame,
@@ -204,7 +205,7 @@ class Template:
                     error = f"expected {_FORK_DESCRIPTORS} descriptors, got {len(descriptors)}"
                     self._send(ForkFailed(request.token, error))
                 else:
-                    self._fork(request.token, *descriptors)
+                    self._fork(request, *descriptors)
             except FrameError as exc:
                 tell_operator(f"bad packet from the supervisor: {exc}")
                 return process.EXIT_BAD_FRAME
@@ -217,7 +218,8 @@ class Template:
     def _send(self, frame: Frame, descriptors: tuple[int, ...] = ()) -> None:
         socket.send_fds(self._sock, [encode_packet(frame)], descriptors)
 
-    def _fork(self, token: int, app_fd: int, output_fd: int) -> None:
+    def _fork(self, request: Fork, app_fd: int, output_fd: int) -> None:
+        token = request.token
         _flush()  # or the child would write it once more
         try:
             intermediate = os.fork()
@@ -225,17 +227,18 @@ class Template:
             self._send(ForkFailed(token, one_line(str(exc))))
             return
         if intermediate == 0:
-            _leave_by(lambda: self._be_intermediate(token, app_fd, output_fd))
+            _leave_by(lambda: self._be_intermediate(request, app_fd, output_fd))
         _, status = os.waitpid(intermediate, 0)
         if status != process.EXIT_OK:
             code = os.waitstatus_to_exitcode(status)
             self._send(ForkFailed(token, f"the intermediate process ended with {code}"))
 
-    def _be_intermediate(self, token: int, app_fd: int, output_fd: int) -> int:
+    def _be_intermediate(self, request: Fork, app_fd: int, output_fd: int) -> int:
+        token = request.token
         try:
             pid = os.fork()
             if pid == 0:
-                _leave_by(lambda: self._be_app(app_fd, output_fd))
+                _leave_by(lambda: self._be_app(request, app_fd, output_fd))
         except OSError as exc:
             self._send(ForkFailed(token, one_line(str(exc))))
             return process.EXIT_OK
@@ -246,7 +249,7 @@ class Template:
             self._send(ForkFailed(token, one_line(str(exc))))
         return process.EXIT_OK
 
-    def _be_app(self, app_fd: int, output_fd: int) -> int:
+    def _be_app(self, request: Fork, app_fd: int, output_fd: int) -> int:
         sock = socket.socket(fileno=app_fd)
         self._sock.close()
         process.redirect_stdio(output_fd)
@@ -256,6 +259,9 @@ class Template:
         faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or 2, all_threads=True, chain=False)
         process.set_name("htagweb-app")
         os.setsid()
+        limits.become_victim()
+        limits.limit_files(request.open_files)
+        limits.limit_memory(request.memory_bytes)
         _reseed()
         # All of the above is done while the intermediate exits; the app's code must not run before.
         process.wait_for_parent(self._supervisor_pid, REPARENT_TIMEOUT_S)
@@ -309,6 +315,7 @@ def main(options: Options) -> int:
     """Be a template; return its exit code."""
     _calm_signals()
     process.die_with(options.supervisor_pid)
+    process.forbid_new_privileges()
     process.close_descriptors(keep={0, 1, 2, options.fd})
     process.set_name("htagweb-templ")
     sock = socket.socket(fileno=options.fd)

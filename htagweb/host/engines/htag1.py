@@ -74,6 +74,9 @@ def parameters(query: str) -> tuple[list[str], dict[str, str | None]]:
     return list(args), dict(kargs)
 
 
+NAMELESS = "The app failed with an error that has no message; its log names it."
+
+
 class Htag1Engine:
     """One living htag 1 app."""
 
@@ -137,6 +140,8 @@ class Htag1Engine:
 
 
 def _split(response: dict[str, Any]) -> Actions:
+    if response.get("err") == "":  # htag gives an exception's message, and a MemoryError has none
+        response = {**response, "err": NAMELESS}
     dom = {key: value for key, value in response.items() if key in _DOM}
     scripts = {key: value for key, value in response.items() if key not in _DOM}
     return Actions(dom, scripts)

@@ -13,7 +13,7 @@ from htag import Tag
 from htag.runners.commons import url2ak
 
 from htagweb.host.engines import Actions, AppImportError, AppInitError, Engine, EngineFactory
-from htagweb.host.engines.htag1 import Htag1Engine, is_app, load, parameters, rehearsal_app
+from htagweb.host.engines.htag1 import NAMELESS, Htag1Engine, is_app, load, parameters, rehearsal_app
 from htagweb.host.frames import Call
 from htagweb.session import SessionDict
 
@@ -63,6 +63,9 @@ class App(Tag.div):  # type: ignore[misc]
 
     def fail(self) -> None:
         raise ValueError("no such thing")
+
+    def fail_without_words(self) -> None:
+        raise MemoryError
 
     async def cancelled(self) -> None:
         raise asyncio.CancelledError
@@ -211,6 +214,11 @@ async def test_exit_is_told_to_the_host(host: Host) -> None:
 async def test_a_handlers_error_is_its_message(host: Host) -> None:
     engine, app = host.build()
     assert await engine.interact(Call(id(app), "fail")) == Actions({}, {"err": "no such thing"})
+
+
+async def test_an_error_without_a_message_is_told_all_the_same(host: Host) -> None:
+    engine, app = host.build()
+    assert await engine.interact(Call(id(app), "fail_without_words")) == Actions({}, {"err": NAMELESS})
 
 
 async def test_a_handlers_error_is_its_traceback_in_debug(host: Host) -> None:
