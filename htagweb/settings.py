@@ -29,7 +29,9 @@ class Settings:
     ``HTAGWEB_REDIS_URL_FILE`` names: so a secret needs no environment.
     """
 
-    redis_url: str = _setting("", "the broker: redis://, rediss:// or unix://; none: a private one")
+    redis_url: str = _setting(
+        "", "the broker: redis://, rediss://, redis+sentinel:// or unix://; none: a private one"
+    )
     namespace: str = _setting(
         "htagweb", "first part of every key; projects on one server take different ones"
     )
@@ -59,7 +61,20 @@ class Settings:
     # More than a page keeps while it is cut off (a test compares them): it sends them all when it is back.
     max_in_flight: int = _setting(128, "most interactions that one page may have unanswered", 1)
     never_connected_s: float = _setting(60.0, "an app that no browser connected to ends after this", 1)
+    dead_after_s: float = _setting(
+        limits.DEAD_AFTER_S,
+        "others take a supervisor's apps over when it was not heard of for so long",
+        2,
+        60,
+    )
     drain_s: float = _setting(10.0, "longest wait for running interactions when the supervisor stops", 0)
+    app_memory_mb: int = _setting(1024, "most memory of one app, in MiB; 0: no limit", 0)
+    app_cpu_s: int = _setting(240, "most CPU seconds of one app in any five minutes; 0: no limit", 0)
+    app_processes: int = _setting(512, "most processes and threads of one app; 0: no limit", 0)
+    app_open_files: int = _setting(1024, "most files that one app has open; 0: as many as the supervisor", 0)
+    app_user: str = _setting(
+        "", "whom apps run as, by name or number; none: as the supervisor, which has to be root to change it"
+    )
     log_format: Literal["text", "json"] = _setting("text", "log lines: text for people, json for programs")
     log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "least level that is logged")
 
@@ -74,6 +89,11 @@ class Settings:
         for item in fields(cls):
             _check(item, getattr(settings, item.name))
         return settings if settings.name else replace(settings, name=socket.gethostname())
+
+    @property
+    def beat_interval_s(self) -> float:
+        """Time between two heartbeats of a supervisor: some may be late before it is called dead."""
+        return min(self.dead_after_s / limits.BEATS_PER_LIFE, limits.BEAT_INTERVAL_S)
 
 
 def variable(name: str) -> str:

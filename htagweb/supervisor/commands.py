@@ -96,16 +96,18 @@ async def list_supervisors(job: Job) -> Listing:
             "pid": beat.pid,
             "load": beat.load,
             "capacity": beat.capacity,
+            "cpu": beat.cpu,
             "version": beat.version,
             "draining": beat.draining,
         }
         for supervisor, beat in sorted(living.items())
     ]
-    heads = ("SUPERVISOR", "NAME", "HOST", "PID", "APPS", "VERSION", "DRAINING")
+    heads = ("SUPERVISOR", "NAME", "HOST", "PID", "APPS", "CPU", "VERSION", "DRAINING")
     cells: list[tuple[Cell, ...]] = [
         (
             *(row["supervisor"], row["name"], row["host"], row["pid"]),
-            *(f"{row['load']}/{row['capacity']}", row["version"], "yes" if row["draining"] else "no"),
+            *(f"{row['load']}/{row['capacity']}", f"{float(row['cpu']):.0%}"),
+            *(row["version"], "yes" if row["draining"] else "no"),
         )
         for row in rows
     ]

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import msgspec
 from htagweb_broker import (
-    Answered,
     Claimed,
     Connect,
     End,
@@ -26,30 +25,25 @@ from htagweb_broker import (
     Interact,
     MessageError,
     Open,
-    PageReply,
     SessionData,
-    decode_inbox,
 )
 
 from htagweb.host import frames
 from htagweb.host.frames import Frame, FromApp
 from htagweb.logs import ContextLog, log_event
 from htagweb.supervisor import life as lives
-from htagweb.supervisor.launches import facts_of, is_same_app, times_of, why_no_page
+from htagweb.supervisor.asked import Asked, interact_work, is_too_busy, open_work
+from htagweb.supervisor.handover import InstanceState, ProcessState
+from htagweb.supervisor.intake import Intake
+from htagweb.supervisor.launches import facts_of, is_same_app, times_of, why_dumped, why_no_page
 from htagweb.supervisor.life import Command, Life, Phase
-from htagweb.supervisor.process import DUMP_SIGNAL, AppProcess
+from htagweb.supervisor.process import DUMP_SIGNAL, AppProcess, Ends
 from htagweb.supervisor.publisher import Publisher
 from htagweb.supervisor.services import Services
-from htagweb.supervisor.taken import TakenNumbers
 from htagweb.supervisor.templates import LaunchError
 
 logger = logging.getLogger(__name__)
 output_logger = logging.getLogger("htagweb.app")
-
-BUSY_PAGES = 4
-"""So many pages of an app may wait for all that they can at once; how many there are is the pages' word."""
-_NOTHING = msgspec.Raw(b"{}")
-_encode = msgspec.json.Encoder().encode
 
 
 class OwnedInstance:
@@ -87,18 +81,18 @@ class OwnedInstance:
         self._started = False
         self._unsent: list[Frame] = []
         """Frames for an app that has not got its start yet."""
-        self._requests: dict[str, str] = {}
-        self._posts: dict[str, str] = {}
-        self._taken = TakenNumbers()
-        self._held: list[Entry] | None = None
+        self._asked = Asked(self._publisher, generation)
+        self._intake = Intake(self, self._publisher, self.log)
+        self._handed: ProcessState | None = None
 
     # Life
 
     async def run(self) -> None:
         """Start the app and serve it until its process is gone and the instance released."""
-        self._take_open(self._opened)
+        if self._handed is None:
+            self._take_open(self._opened)
         async with asyncio.TaskGroup() as tasks:
-            self._launching = tasks.create_task(self._start())
+            self._launching = tasks.create_task(self._start() if self._handed is None else self._attach())
             await self._publisher.run()
 
     async def _start(self) -> None:
@@ -111,6 +105,7 @@ class OwnedInstance:
             self.log.warning("not started: %s%s", exc, f"\n{exc.detail}" if exc.detail else "")
             return self._fail_start(str(exc), exc.detail)
         self._process = AppProcess(child.pid, child.pidfd, self, self.log)
+        services.meter.enter(child.pid)
         await self._process.attach(child.ends)
         session = {key: msgspec.Raw(value) for key, value in self._session.values.items()}
         self._process.send(
@@ -124,17 +119,21 @@ class OwnedInstance:
                 launch.http_only,
             )
         )
-        self._started = True
-        for frame in self._unsent:
-            self._process.send(frame)
-        self._unsent.clear()
+        self._send_waiting()
         self._publisher.renew({"pid": str(child.pid), **facts_of(self.launch)})
         fork_ms = (services.clock.now() - began) * 1000
         text = "started, pid %(pid)d, forked in %(fork_ms).1f ms"
         log_event(self.log, "app_started", text, pid=child.pid, fork_ms=fork_ms)
 
+    def _send_waiting(self) -> None:
+        assert self._process is not None
+        self._started = True
+        for frame in self._unsent:
+            self._process.send(frame)
+        self._unsent.clear()
+
     def _fail_start(self, error: str, detail: str) -> None:
-        self._refuse_requests("refused", error, detail)
+        self._asked.refuse_pages("refused", error, detail if self.launch.debug else "")
         self._apply(lives.EndWanted("refused"))
 
     def _apply(self, event: lives.Event) -> None:
@@ -153,8 +152,7 @@ class OwnedInstance:
         elif command is Command.ASK:
             self._send(frames.End())
         elif command is Command.DUMP:
-            limit = self.life.times.interaction_s
-            self.log.error("no answer within %g s, its stack follows, then it is ended", limit)
+            self.log.error("%s, its stack follows, then it is ended", why_dumped(self.life))
             self._process.signal(DUMP_SIGNAL)
         elif command is Command.TERMINATE:
             self._process.signal(signal.SIGTERM)
@@ -167,14 +165,8 @@ class OwnedInstance:
         age_s = self._services.clock.now() - self.life.born
         text = "ended: %(reason)s, after %(age_s).1f s"
         log_event(self.log, "app_ended", text, reason=reason, age_s=age_s)
-        self._refuse_requests(reason, why_no_page(reason, self.life.times.interaction_s), "")
+        self._asked.refuse_pages(reason, why_no_page(reason, self.life.times.interaction_s), "")
         self._publisher.release(reason)
-
-    def _refuse_requests(self, reason: EndReason, error: str, detail: str) -> None:
-        for request, worker in self._requests.items():
-            shown = detail if self.launch.debug else ""
-            self._publisher.reply(request, worker, FailureReply(reason, error, shown))
-        self._requests.clear()
 
     def end(self, reason: EndReason) -> None:
         """End the app, politely first."""
@@ -202,8 +194,8 @@ class OwnedInstance:
                 self._publisher.reply(message.request, message.worker, refusal)
 
     def renew(self) -> None:
-        """Keep the broker's record of the instance from expiring."""
-        self._publisher.renew({})
+        """Keep the broker's record of the instance from expiring, and as far as the app is."""
+        self._publisher.confirm()
 
     @property
     def pid(self) -> int | None:
@@ -211,12 +203,17 @@ class OwnedInstance:
         return self._process.pid if self._process is not None else None
 
     @property
+    def is_ending(self) -> bool:
+        """Whether its end was decided."""
+        return self.life.is_ending
+
+    @property
     def is_busy(self) -> bool:
         """Whether someone waits for an answer."""
         return bool(self.life.deadlines)
 
     def _handle_fenced(self) -> None:
-        if not self.life.is_ending:
+        if not self.is_ending:
             self.log.error("another generation owns the instance, this one ends")
             self._apply(lives.EndWanted("lost"))
 
@@ -228,57 +225,97 @@ class OwnedInstance:
         else:
             self._process.resume()
 
+    # Restart in place
+
+    def hold(self) -> None:
+        """Take nothing more of the app, until ``let_go``."""
+        if self._process is not None:
+            self._process.hold()
+
+    def let_go(self) -> None:
+        """Go on."""
+        if self._process is not None:
+            self._process.let_go()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its app's process was started."""
+        return self._process is not None and self._started
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether a held instance can be handed over now: its app runs, and nothing is under way."""
+        if self._process is None or not self._started or not self._process.is_quiet:
+            return False
+        return self._publisher.is_idle and not self._intake.is_held
+
+    def dump(self, position: str) -> InstanceState:
+        """Return what a successor has to know; ``position`` is the last inbox entry that was read."""
+        assert self._process is not None
+        return InstanceState(
+            instance=self.id.dump(),
+            generation=self.generation,
+            launch=self.launch,
+            life=self.life,
+            pending_opens=self.pending_opens,
+            asked=self._asked.dump(),
+            position=position,
+            publisher=self._publisher.dump(),
+            process=self._process.dump(),
+            cpu=self._services.meter.dump(self._process.pid),
+        )
+
+    @classmethod
+    def resumed(cls, services: Services, state: InstanceState) -> OwnedInstance:
+        """Return the instance that another program handed over; ``run`` goes on with it."""
+        session = SessionData({}, state.publisher.session_version)
+        opened = Open("", "", state.launch)
+        owned = cls(services, InstanceId.load(state.instance), state.generation, opened, session)
+        owned.life = state.life
+        owned.pending_opens = list(state.pending_opens)
+        owned._asked.resume(state.asked)
+        owned._publisher.resume(state.publisher)
+        owned._handed = state.process
+        owned._process = AppProcess(state.process.pid, state.process.pidfd, owned, owned.log)
+        services.meter.resume(state.process.pid, state.cpu)
+        return owned
+
+    async def _attach(self) -> None:
+        assert self._process is not None and self._handed is not None
+        await self._process.attach(Ends.handed(self._handed))
+        self._send_waiting()
+
     # The inbox
 
     def handle_entries(self, entries: Sequence[Entry]) -> None:
         """Take what the inbox brought."""
-        for position, entry in enumerate(entries):
-            if self._held is not None:
-                self._held.extend(entries[position:])
-                return
-            if entry.session_version != self._publisher.session_version and not self.life.is_ending:
-                self._held = list(entries[position:])
-                self._publisher.load_session(self._handle_session)
-                return
-            self._handle_entry(entry)
+        self._intake.take(entries)
 
-    def _handle_session(self, data: SessionData, saves: int) -> None:
+    def handle_session(self, data: SessionData, saves: int) -> None:
+        """Tell the app what the session is now."""
         values = {key: msgspec.Raw(value) for key, value in data.values.items()}
         self._send(frames.SessionData(values, saves))
-        held, self._held = self._held or [], None
-        if held:
-            # Its version may be older than what was read; it is not asked for a second time.
-            self._handle_entry(held[0])
-            self.handle_entries(held[1:])
 
-    def _handle_entry(self, entry: Entry) -> None:
-        self._handle_message(entry)
-        if not self.pending_opens:  # those stay in the inbox for the next generation, wherever that runs
-            self._publisher.taken = entry.id
-
-    def _handle_message(self, entry: Entry) -> None:
-        try:
-            message: InboxMessage = decode_inbox(entry.body)
-        except MessageError as exc:
-            self.log.warning("dropped from the inbox: %s", exc)
-            return self._publisher.settle(entry.id)
+    def handle_message(self, message: InboxMessage) -> bool:
+        """Take a message; return whether an action or a reply will take its entry out of the inbox."""
         match message:
             case Open():
-                return self._handle_open(message)
+                self._handle_open(message)
+                return True
             case Connect(generation) if generation == self.generation:
                 self._apply(lives.Connected())
             case End(generation, reason) if generation == self.generation:
                 log_event(self.log, "app_end_ordered", "told to end: %(reason)s", reason=reason)
                 self.end(reason)
-            # Not while ending (its page is told that), and not twice.
-            case Interact(generation) if (
-                generation == self.generation and not self.life.is_ending and self._taken.is_new(message)
-            ):
-                return self._handle_interaction(message)
-        self._publisher.settle(entry.id)
+            # Not while ending: its page is told that.
+            case Interact(generation) if generation == self.generation and not self.is_ending:
+                if self._asked.is_to_run(message, self.life.deadlines):
+                    self._handle_interaction(message)
+                    return True
+        return False
 
     def _handle_open(self, message: Open) -> None:
-        if self.life.is_ending:
+        if self.is_ending:
             self.pending_opens.append(message)
         elif not is_same_app(message.launch, self.launch):
             self.pending_opens.append(message)
@@ -292,30 +329,17 @@ class OwnedInstance:
             self._send(frames.Render(message.request, message.launch.http_only))
 
     def _take_open(self, message: Open) -> None:
-        self._requests[message.request] = message.worker
-        self._apply(lives.Taken(_open_work(message.request)))
+        self._apply(lives.Taken(self._asked.open(message)))
 
     def _handle_interaction(self, message: Interact) -> None:
-        self._taken.take(message)
+        self._asked.taken.take(message)
         self._apply(lives.Connected())
-        if self._is_too_busy(message.page):
-            text = f"Too many interactions wait for an answer (the limit is {self._services.max_in_flight})."
-            return self._answer_error(message.page, message.number, text, message.worker)
-        if message.worker:
-            self._posts[_interact_work(message.page, message.number)] = message.worker
-        self._apply(lives.Taken(_interact_work(message.page, message.number)))
+        most = self._services.max_in_flight
+        if is_too_busy(self.life.deadlines, message.page, most):
+            text = f"Too many interactions wait for an answer (the limit is {most})."
+            return self._asked.refuse(message, text)
+        self._apply(lives.Taken(self._asked.interact(message)))
         self._send(frames.Interact(message.page, message.number, message.call))
-
-    def _is_too_busy(self, page: str) -> bool:
-        most, in_flight = self._services.max_in_flight, self.life.deadlines
-        if len(in_flight) >= most * BUSY_PAGES:
-            return True
-        prefix = _interact_work(page, 0)[:-1]
-        return sum(work.startswith(prefix) for work in in_flight) >= most
-
-    def _answer_error(self, page: str, number: int, text: str, worker: str) -> None:
-        scripts = msgspec.Raw(_encode({"err": text}))
-        self._publisher.answer(Answered(page, number, _NOTHING, scripts), worker)
 
     def _send(self, frame: Frame) -> None:
         if self._process is None or not self._started:
@@ -329,14 +353,9 @@ class OwnedInstance:
         """Take a frame of the app."""
         changes: frames.Changes | None = getattr(frame, "changes", None)
         match frame:
-            case frames.Answer(page, number, dom, scripts):
-                work = _interact_work(page, number)
-                self._apply(lives.Done(work))
-                worker = self._posts.pop(work, "")
-                try:
-                    self._publisher.answer(Answered(page, number, dom, scripts), worker, changes)
-                except MessageError as exc:
-                    self._answer_error(page, number, f"The answer is too large: {exc}.", worker)
+            case frames.Answer(page, number):
+                self._apply(lives.Done(interact_work(page, number)))
+                self._asked.answer(frame, changes)
             case frames.Update(update_id, dom, scripts):
                 self._handle_update(update_id, dom, scripts, changes)
             case frames.Page(request, html):
@@ -367,12 +386,8 @@ class OwnedInstance:
             ready_ms = (self._services.clock.now() - self.life.born) * 1000
             log_event(self.log, "app_ready", "ready after %(ready_ms).1f ms", ready_ms=ready_ms)
         self._apply(lives.Started())
-        self._apply(lives.Done(_open_work(request)))
-        worker = self._requests.pop(request, None)
-        if worker is not None:
-            self._publisher.reply(request, worker, PageReply(self.generation, html), changes)
-        else:
-            self._publisher.save(changes)
+        self._apply(lives.Done(open_work(request)))
+        self._asked.show(request, html, changes)
 
     def handle_output(self, line: str) -> None:
         """Log a line that the app printed."""
@@ -380,14 +395,6 @@ class OwnedInstance:
 
     def handle_gone(self, status: str) -> None:
         """Take note that the process ended."""
-        if not self.life.is_ending:
+        if not self.is_ending:
             self.log.error("its process ended by itself: %s", status)
-        self._apply(lives.ProcessGone())
-
-
-def _open_work(request: str) -> str:
-    return f"open {request}"
-
-
-def _interact_work(page: str, number: int) -> str:
-    return f"{page} {number}"
+        self._apply(lives.ProcessGone(self._services.meter.leave(self.pid)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from htagweb_broker import EndReason, Launch
 
-from htagweb.supervisor.life import Times
+from htagweb.supervisor.life import Life, Times
 
 
 def is_same_app(one: Launch, other: Launch) -> bool:
@@ -22,6 +22,13 @@ def facts_of(launch: Launch) -> dict[str, str]:
     return {"parano": str(int(launch.parano))}
 
 
+def why_dumped(life: Life) -> str:
+    """Return why the app's stack is written to the log."""
+    if life.reason == "interaction_timeout":
+        return f"no answer within {life.times.interaction_s:g} s"
+    return f"it takes more than it may ({life.reason})"
+
+
 def why_no_page(reason: EndReason, interaction_s: float) -> str:
     """Return what a person is told whose page was asked for and cannot be had."""
     match reason:
@@ -31,4 +38,6 @@ def why_no_page(reason: EndReason, interaction_s: float) -> str:
             return "the app was opened with other parameters meanwhile"
         case "crashed":
             return "the app's process ended while it started"
+        case "memory" | "cpu" | "processes":
+            return f"the app took more than it may while it started ({reason})"
     return f"the app ended while it started ({reason})"

@@ -6,7 +6,8 @@
         │                       │
         ├───────────────────────┴── end wanted ──► ASKED ──────┐
         │                       │                              │ each step when
-        └── interaction late ───┴────────────────► DUMPED ─────┤ its grace is over
+        └── interaction late, ──┴────────────────► DUMPED ─────┤ its grace is over
+            or it takes too much                               │
                                                                ▼
                                               TERMINATED ──► KILLED
     any phase ── process gone ──► GONE
@@ -25,6 +26,8 @@ DUMP_GRACE_S = 0.5
 TERM_GRACE_S = 1.0
 KILL_AGAIN_S = 5.0
 NEVER: Final = float("inf")
+TOO_MUCH: Final = frozenset[EndReason]({"memory", "cpu", "processes"})
+"""Ends of an app that takes more than it may: it is not asked, as it would take more meanwhile."""
 
 
 class Phase(Enum):
@@ -35,7 +38,7 @@ class Phase(Enum):
     ASKED = "asked"
     """To save its session and exit."""
     DUMPED = "dumped"
-    """It was late: its stack is being written to the log."""
+    """It was late, or took too much: its stack is being written to the log."""
     TERMINATED = "terminated"
     KILLED = "killed"
     GONE = "gone"
@@ -126,7 +129,9 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class ProcessGone:
-    """The process ended."""
+    """The process ended; by whom, when the kernel says that it did it for that reason."""
+
+    reason: EndReason | None = None
 
 
 Event = Started | Taken | Done | Connected | EndWanted | Tick | ProcessGone
@@ -141,8 +146,8 @@ def begin(times: Times, now: float) -> Life:
 def step(life: Life, event: Event, now: float) -> Step:
     """Return the life after the event, and what has to be done."""
     match event:
-        case ProcessGone():
-            return _gone(life)
+        case ProcessGone(reason):
+            return _gone(life, reason)
         case Started() if life.phase is Phase.STARTING:
             return replace(life, phase=Phase.RUNNING), ()
         case Taken(work):
@@ -153,6 +158,8 @@ def step(life: Life, event: Event, now: float) -> Step:
             return replace(life, last_activity=now, deadlines=rest), ()
         case Connected():
             return (life if life.connected else replace(life, connected=True)), ()
+        case EndWanted(reason) if not life.is_ending and reason in TOO_MUCH:
+            return _dump(life, reason, now)
         case EndWanted(reason) if not life.is_ending:
             ends = now + ASK_GRACE_S
             return replace(life, phase=Phase.ASKED, reason=reason, grace_ends=ends), (Command.ASK,)
@@ -161,10 +168,15 @@ def step(life: Life, event: Event, now: float) -> Step:
     return life, ()
 
 
-def _gone(life: Life) -> Step:
+def _dump(life: Life, reason: EndReason, now: float) -> Step:
+    ends = now + DUMP_GRACE_S
+    return replace(life, phase=Phase.DUMPED, reason=reason, grace_ends=ends), (Command.DUMP,)
+
+
+def _gone(life: Life, why: EndReason | None) -> Step:
     if life.phase is Phase.GONE:
         return life, ()
-    reason = life.reason or "crashed"
+    reason = life.reason or why or "crashed"
     return replace(life, phase=Phase.GONE, reason=reason, grace_ends=NEVER, deadlines={}), (Command.RELEASE,)
 
 
@@ -185,8 +197,7 @@ def _tick(life: Life, now: float) -> Step:
 
 def _decide(life: Life, now: float) -> Step:
     if any(late <= now for late in life.deadlines.values()):
-        ended = replace(life, phase=Phase.DUMPED, reason="interaction_timeout", grace_ends=now + DUMP_GRACE_S)
-        return ended, (Command.DUMP,)
+        return _dump(life, "interaction_timeout", now)
     if _never_connected_at(life) <= now:
         return step(life, EndWanted("never_connected"), now)
     return step(life, EndWanted("inactivity"), now)

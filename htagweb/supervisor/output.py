@@ -21,19 +21,23 @@ LINES_PAUSE_S = 0.02
 class Lines(asyncio.Protocol):
     """Cuts the output pipe's bytes into lines, and has all of them logged, a few at a time."""
 
-    def __init__(self, pipe: FileIO, take: Callable[[str], None]) -> None:
+    def __init__(self, pipe: FileIO, take: Callable[[str], None], rest: bytes = b"") -> None:
+        """``rest`` is what was read before, and not logged."""
         self._pipe = pipe
         self._take = take
-        self._rest = b""
+        self._rest = rest
         self._lines: deque[bytes] = deque()
         self._next: asyncio.Handle | None = None
         self._transport: asyncio.ReadTransport | None = None
         self._last_words = 0
         """Lines of a dead writer that are not logged yet; then ``_on_finished`` is called."""
+        self._held = False
         self._on_finished: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.ReadTransport, transport)
+        self._cut(b"")
+        self._next = asyncio.get_running_loop().call_soon(self._work_off)
 
     def data_received(self, data: bytes) -> None:
         self._cut(data)
@@ -42,6 +46,22 @@ class Lines(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_line()
         self._work_off()
+
+    def hold(self) -> None:
+        """Read nothing more until ``let_go``; what was read goes on to be logged."""
+        self._held = True
+        if (transport := self._pipe_transport) is not None and transport.is_reading():
+            transport.pause_reading()
+
+    def let_go(self) -> None:
+        """Read on."""
+        self._held = False
+        self._go_on()
+
+    @property
+    def rest(self) -> bytes:
+        """What was read and is not logged yet: lines, and what came of one that is not whole."""
+        return b"".join(line + b"\n" for line in self._lines) + self._rest
 
     def finish(self, on_finished: Callable[[], None]) -> None:
         """Read what a dead writer left in the pipe; call ``on_finished`` when all of it is logged.
@@ -89,7 +109,7 @@ class Lines(asyncio.Protocol):
         """Let others run, then log the next lines; a living app waits in its ``print`` meanwhile."""
         transport = self._pipe_transport
         if not self._lines:
-            if transport is not None and not transport.is_reading():
+            if transport is not None and not transport.is_reading() and not self._held:
                 transport.resume_reading()
             return
         if transport is not None and transport.is_reading():

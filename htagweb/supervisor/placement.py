@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 
 from htagweb_broker import (
     Absence,
@@ -21,16 +22,23 @@ from htagweb_broker import (
     decode_spawn,
 )
 
+from htagweb.supervisor.handover import InstanceState
 from htagweb.supervisor.instance import OwnedInstance
 from htagweb.supervisor.services import Services
+from htagweb.supervisor.standing import Standing
 
 logger = logging.getLogger(__name__)
 
 TAKE_COUNT = 16
-BLOCK_S = 2.0
+BLOCK_S = 1.0
+LOOK_S = 0.15
+"""Who gives way to a freer supervisor looks this often whether that one left something."""
+LOOK_COUNT = 4
 RETRY_S = 0.5
-SETTLE_S = 2.5
-"""After an outage no instance is claimed for so long: the server may have lost its data, and whoever
+TAKE_OVERS_AT_ONCE = 64
+"""One after the other, many apps would wait long where the broker is far away."""
+SETTLE_BEATS = 3
+"""After an outage no instance is claimed for so many beats: the server may have lost its data, and whoever
 runs an app writes its record again with the next heartbeat."""
 
 
@@ -42,17 +50,23 @@ class Placement:
         services: Services,
         max_apps: int,
         is_dead: Callable[[str], Awaitable[bool]],
+        standing: Standing,
+        beat_interval_s: float,
     ) -> None:
-        """``is_dead`` knows which supervisors can be taken over."""
+        """``is_dead`` knows which supervisors can be taken over, ``standing`` which are freer."""
         self._services = services
         self._broker = services.broker
         self._supervisor = services.supervisor
         self._max_apps = max_apps
         self._is_dead = is_dead
+        self._standing = standing
+        self._settle_s = SETTLE_BEATS * beat_interval_s
         self._absence = Absence(logger, "spawn requests", services.clock)
         self._settled_at = 0.0
         self._tasks: asyncio.TaskGroup | None = None
         self._draining = asyncio.Event()
+        self._taking = asyncio.Lock()
+        self._claiming = asyncio.Lock()
         self.instances: dict[InstanceId, OwnedInstance] = {}
 
     @property
@@ -87,12 +101,36 @@ class Placement:
         """Take no new instances from now on."""
         self._draining.set()
 
+    # Restart in place
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """Claim nothing within the block; what was asked for before is claimed first."""
+        async with self._taking, self._claiming:
+            yield
+
+    async def _adopt(self, states: Iterable[InstanceState]) -> None:
+        states = list(states)
+        for state in states:  # all, before anything else may look which there are
+            self._keep(OwnedInstance.resumed(self._services, state))
+        for state in states:
+            await self._broker.readers.add(InstanceId.load(state.instance), state.position)
+
+    def _keep(self, owned: OwnedInstance) -> None:
+        self.instances[owned.id] = owned
+        assert self._tasks is not None
+        self._tasks.create_task(self._run(owned))
+
     # Spawn requests
 
-    async def run(self) -> None:
-        """Take spawn requests until drained; own the instances until all are gone."""
+    async def run(self, handed: Iterable[InstanceState] = ()) -> None:
+        """Take spawn requests until drained; own the instances until all are gone.
+
+        ``handed`` are those that another program of this process owned before.
+        """
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            await self._adopt(handed)
             taking = tasks.create_task(self._take_requests())
             await self._draining.wait()
             taking.cancel()
@@ -104,19 +142,30 @@ class Placement:
                 await self._services.clock.sleep(RETRY_S)
                 continue
             try:
-                entries = await self._broker.waiting_spawns.take(
-                    self._supervisor, min(room, TAKE_COUNT), BLOCK_S
-                )
+                await self._take_some(room)
                 self._absence.ends()
-                await self._serve(entries)
+                await self._standing.tell()
             except BrokerError as exc:
                 self._absence.begins(exc)
-                self._settled_at = self._services.clock.now() + SETTLE_S
+                self._settled_at = self._services.clock.now() + self._settle_s
+            except Exception:
+                logger.exception("an unexpected error, requests are taken again and apps go on")
+                await self._services.clock.sleep(RETRY_S)
+
+    async def _take_some(self, room: int) -> None:
+        """Wait for requests, or, where a freer supervisor does that, look for what it left."""
+        most, block_s = TAKE_COUNT, BLOCK_S
+        if await self._standing.gives_way():
+            most, block_s = LOOK_COUNT, 0.0
+            await self._services.clock.sleep(LOOK_S)
+        async with self._taking:
+            most = self._standing.most(min(room, most))
+            await self._serve(await self._broker.waiting_spawns.take(self._supervisor, most, block_s))
 
     async def take_abandoned(self) -> None:
         """Serve the requests that a supervisor read and left."""
         room = min(self._max_apps - self.load, TAKE_COUNT)
-        if room > 0 and not self._draining.is_set():
+        if room > 0 and not self._draining.is_set() and not self._claiming.locked():
             await self._serve(await self._broker.spawns.take_abandoned(self._supervisor, room))
 
     async def _serve(self, entries: list[SpawnEntry]) -> None:
@@ -144,6 +193,10 @@ class Placement:
         await self._own(instance, Claimed(generation, owner))
 
     async def _own(self, instance: InstanceId, expected: Claimed) -> None:
+        async with self._claiming:
+            await self._claim_and_keep(instance, expected)
+
+    async def _claim_and_keep(self, instance: InstanceId, expected: Claimed) -> None:
         generation = _next_generation(expected.generation)
         session = await self._broker.sessions.read(instance.session)
         await self._broker.presence.note_owned(self._supervisor, instance)
@@ -164,9 +217,7 @@ class Placement:
         owned = OwnedInstance(self._services, instance, generation, opens[-1], session)
         last = claim.entries[-1].id if claim.entries else "0-0"
         owned.begin_inbox(last, opens[:-1])
-        self.instances[instance] = owned
-        assert self._tasks is not None
-        self._tasks.create_task(self._run(owned))
+        self._keep(owned)
         await self._broker.readers.add(instance, last)
 
     async def _run(self, owned: OwnedInstance) -> None:
@@ -189,6 +240,19 @@ class Placement:
         except BrokerError as exc:
             # The request is in the inbox still, and the worker that waits asks for an owner again.
             owned.log.warning("not started anew: %s", exc)
+        except Exception:
+            owned.log.exception("not started anew: an unexpected error")
+
+    async def disown(self) -> None:
+        """End what the broker takes for ours and is not: it lost that this ended, or we never heard of it."""
+        for instance in await self._broker.presence.owned(self._supervisor):
+            if instance not in self.instances and not self._claiming.locked():
+                if await self._broker.ownership.take_over(instance, self._supervisor):
+                    logger.warning(
+                        "%s had ended, which the broker has lost; its page is told again", instance
+                    )
+                if instance not in self.instances and not self._claiming.locked():  # not claimed meanwhile
+                    await self._broker.presence.note_released(self._supervisor, instance)
 
     async def _tell_lost(self, owned: OwnedInstance) -> None:
         try:
@@ -200,9 +264,11 @@ class Placement:
 
     async def take_over(self, dead: str) -> int:
         """End what a dead supervisor owned, so that its pages come back; return how many that were."""
-        count = 0
-        for instance in await self._broker.presence.owned(dead):
-            count += await self._broker.ownership.take_over(instance, dead)
+        owned, count = await self._broker.presence.owned(dead), 0
+        for start in range(0, len(owned), TAKE_OVERS_AT_ONCE):
+            some = owned[start : start + TAKE_OVERS_AT_ONCE]
+            ended = (self._broker.ownership.take_over(instance, dead) for instance in some)
+            count += sum(await asyncio.gather(*ended))
         await self._broker.presence.forget(dead)
         return count
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from htagweb.host.frames import Frame, FrameError, FrameSplitter, FromApp, decode_from_app, encode
+from htagweb.supervisor.handover import ProcessState
 from htagweb.supervisor.output import Lines
 
 DUMP_SIGNAL = signal.SIGUSR1
@@ -42,14 +43,34 @@ class Ends:
 
     socket: socket.socket
     output_fd: int
+    frame_rest: bytes = b""
+    """What was read of a frame before."""
+    output_rest: bytes = b""
+    """What was read of its output before, and not logged."""
+
+    @classmethod
+    def handed(cls, state: ProcessState) -> Ends:
+        """Return the ends that another program handed over, under the same numbers."""
+        for number in (state.pidfd, state.socket_fd, state.output_fd):
+            os.set_inheritable(number, False)
+        ours = socket.socket(fileno=state.socket_fd)
+        ours.setblocking(False)
+        return cls(ours, state.output_fd, state.frame_rest, state.output_rest)
 
 
 class _Frames(asyncio.Protocol):
     """Cuts the socket's bytes into frames."""
 
-    def __init__(self, process: AppProcess) -> None:
+    def __init__(self, process: AppProcess, rest: bytes) -> None:
         self._process = process
         self._splitter = FrameSplitter()
+        if rest:
+            self.data_received(rest)
+
+    @property
+    def rest(self) -> bytes:
+        """What came of a frame that is not whole yet."""
+        return self._splitter.rest
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -79,15 +100,21 @@ class AppProcess:
         self._eof = False
         self._is_logged = False
         self._told = False
+        self._is_paused = False
+        self._is_held = False
+        self._ends: Ends | None = None
+        self._splitting: _Frames | None = None
 
     async def attach(self, ends: Ends) -> None:
         """Listen to the process's socket, output and end."""
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_connection(lambda: _Frames(self), sock=ends.socket)
-        self._frames = transport
+        self._ends = ends
+        self._frames, self._splitting = await loop.create_connection(
+            lambda: _Frames(self, ends.frame_rest), sock=ends.socket
+        )
         pipe = os.fdopen(ends.output_fd, "rb", 0)
         self._output, self._lines = await loop.connect_read_pipe(
-            lambda: Lines(pipe, self.owner.handle_output), pipe
+            lambda: Lines(pipe, self.owner.handle_output, ends.output_rest), pipe
         )
         loop.add_reader(self._pidfd, self._handle_exit)
 
@@ -98,13 +125,49 @@ class AppProcess:
 
     def pause(self) -> None:
         """Stop reading the app's frames: it has to wait until we caught up."""
-        if self._frames is not None and self._frames.is_reading():
-            self._frames.pause_reading()
+        self._is_paused = True
+        self._read_or_not()
 
     def resume(self) -> None:
         """Read the app's frames again."""
-        if self._frames is not None and not self._frames.is_closing() and not self._frames.is_reading():
+        self._is_paused = False
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self._frames is None or self._frames.is_closing():
+            return
+        wanted = not (self._is_paused or self._is_held)
+        if wanted and not self._frames.is_reading():
             self._frames.resume_reading()
+        elif not wanted and self._frames.is_reading():
+            self._frames.pause_reading()
+
+    def hold(self) -> None:
+        """Read nothing more of a living process, until ``let_go``."""
+        if self._status is None and self._lines is not None:
+            self._is_held = True
+            self._read_or_not()
+            self._lines.hold()
+
+    def let_go(self) -> None:
+        """Read on, unless it has to wait anyway."""
+        self._is_held = False
+        self._read_or_not()
+        if self._lines is not None:
+            self._lines.let_go()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is held, lives, and has all that was sent."""
+        if not self._is_held or self._frames is None:
+            return False
+        return not self._frames.get_write_buffer_size()
+
+    def dump(self) -> ProcessState:
+        """Return what a successor has to know of a quiet process."""
+        assert self._ends is not None and self._splitting is not None and self._lines is not None
+        descriptors = self._pidfd, self._ends.socket.fileno(), self._ends.output_fd
+        return ProcessState(self.pid, *descriptors, self._splitting.rest, self._lines.rest)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, through its pidfd: it can reach no other."""
@@ -128,6 +191,7 @@ class AppProcess:
             self._status = "an end that somebody else was told of"
         os.close(self._pidfd)
         # What it wrote before its end is in socket and pipe still: the end is told when that is read.
+        self._is_held = False
         self.resume()
         loop.call_later(LINGER_S, self._close)
         assert self._lines is not None  # this is called after ``attach``

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from htagweb_broker import (
     Answered,
+    AppWrite,
     BrokerError,
     BrokerRefused,
     Claimed,
@@ -27,14 +28,17 @@ from htagweb_broker import (
 )
 
 from htagweb.host.frames import Changes
+from htagweb.supervisor.handover import PublisherState
 
 RETRY_S = 0.2
-RELEASE_TIMEOUT_S = 60.0
-"""How long an ended instance's last words wait for a broker that is away."""
 REFUSED_TIMEOUT_S = 60.0
-"""How long a job is repeated that the broker answers with an error; then the instance is lost."""
+"""How long a job is repeated that the broker answers with an error of which no remedy is known; then the
+instance is lost. What an operator can heal (no memory, no disk, no permission) is waited for, as for a
+broker that is away."""
 HIGH_WATER = 64
 LOW_WATER = 16
+
+_NOTHING = msgspec.Raw(b"{}")
 
 Job = Callable[[], Awaitable[None]]
 Log = logging.LoggerAdapter[logging.Logger]
@@ -77,11 +81,31 @@ class Publisher:
         self._saves_queued = 0
         self._saves = 0
         self._released = False
-        self._give_up_at = float("inf")
+        self._is_last = False
+        self._connections = broker.connections
         self.session_version = session.version
         """The version of the session that the app has."""
         self.taken = ""
         """The last inbox entry that was dealt with."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the broker has all that it was to be told."""
+        return not self._arrived.is_set()
+
+    def dump(self) -> PublisherState:
+        """Return what a successor has to know; only when idle."""
+        sizes, version = self._outbox.sizes, self.session_version
+        return PublisherState(self._facts, self._outbox.number, sizes, self._saves, version, self.taken)
+
+    def resume(self, state: PublisherState) -> None:
+        """Go on where another was, before ``run``."""
+        self._facts = dict(state.facts)
+        self._emitted = state.number
+        self._outbox.resume(state.number, state.sizes)
+        self._saves = self._saves_queued = state.saves
+        self.session_version = state.session_version
+        self.taken = state.taken
 
     async def run(self) -> None:
         """Do the jobs until the instance is released."""
@@ -110,21 +134,18 @@ class Publisher:
                 return self._on_fenced()
             except MessageError as exc:
                 return self._log.error("not written: %s", exc)
-            except BrokerRefused as exc:
-                # Out of memory heals; what does not is no use to anyone who waits behind it.
-                refused_since = refused_since or self._clock.now()
-                if self._clock.now() > refused_since + REFUSED_TIMEOUT_S:
-                    self._log.error("given up: the broker refuses it: %s", exc)
-                    return self._on_fenced()
-                error: BrokerError = exc
             except BrokerError as exc:
                 error = exc
+            if isinstance(error, BrokerRefused) and not error.remedy:
+                # What does not heal is no use to anyone who waits behind it.
+                refused_since = refused_since or self._clock.now()
+                if self._clock.now() > refused_since + REFUSED_TIMEOUT_S:
+                    self._log.error("given up: the broker refuses it: %s", error)
+                    self._released = self._is_last and not self._jobs
+                    return self._on_fenced()
             if not told:
                 self._log.warning("the broker does not take it yet, kept for later: %s", error)
                 told = True
-            if self._clock.now() > self._give_up_at:
-                self._released = True
-                return self._log.error("the broker was told nothing of its end: it was away too long")
             await self._clock.sleep(RETRY_S)
 
     async def _do(self, job: Job) -> None:
@@ -188,6 +209,11 @@ class Publisher:
             )
 
         async def job() -> None:
+            if await self._has_lost_actions():
+                is_alone = not self._jobs
+                self._emit_nothing()
+                if is_alone:  # the page begins after the number that tells of the gap: it is not loaded twice
+                    return self._add(job)
             try:
                 await send(reply)
             except MessageError as exc:
@@ -206,7 +232,8 @@ class Publisher:
         async def job() -> None:
             texts = {key: None if value is None else bytes(value) for key, value in changes.items()}
             self._saves = number
-            before, after = await self._broker.sessions.write(self._instance.session, texts)
+            writer = AppWrite(self._instance, self._generation, number)
+            before, after = await self._broker.sessions.write(self._instance.session, texts, writer)
             # Someone else wrote in between: the app's copy is not the latest, the next message says so.
             if before == self.session_version:
                 self.session_version = after
@@ -243,9 +270,41 @@ class Publisher:
 
         self._add(job)
 
+    def confirm(self) -> None:
+        """Keep the instance's keys from expiring, and find out whether the server has lost actions.
+
+        If so, one that says nothing is emitted: whoever has not got the lost ones sees the gap by its number.
+        """
+
+        async def job() -> None:
+            await self._broker.ownership.renew(self._instance, self._generation)
+            if await self._has_lost_actions():
+                self._emit_nothing()
+
+        self._add(job)
+
+    async def _has_lost_actions(self) -> bool:
+        """Return whether the server lacks actions that it had; it is asked once for every connection."""
+        connections = self._broker.connections
+        if connections == self._connections:
+            return False
+        record = await self._broker.ownership.read(self._instance)
+        self._connections = connections
+        if record is None or record.generation != self._generation or record.out >= self._emitted:
+            return False
+        self._log.warning("the broker has lost actions: %d to %d", record.out + 1, self._emitted)
+        return True
+
+    def _emit_nothing(self) -> None:
+        self._emit(UpdatedByApp(_NOTHING, _NOTHING))
+
     def release(self, reason: EndReason) -> None:
-        """Emit the end and give the instance up: the last job."""
-        self._give_up_at = self._clock.now() + RELEASE_TIMEOUT_S
+        """Emit the end and give the instance up: the last job.
+
+        It waits for the broker as long as that takes: a page whose app ended
+        without a word would wait for it.
+        """
+        self._is_last = True
         number = self._outbox.number + 1
 
         async def job() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from htagweb_broker import Clock, SupervisorBroker
 
+from htagweb.supervisor.allowance import Allowance
+from htagweb.supervisor.meter import Meter
 from htagweb.supervisor.templates import Templates
 
 
@@ -21,6 +23,8 @@ class Services:
     supervisor: str
     """The incarnation that owns them all."""
     host: str
+    meter: Meter = field(default_factory=lambda: Meter(Allowance()))
+    """By default one that finds nothing too much."""
 
     def facts(self) -> dict[str, str]:
         """Return what the record of an instance that is claimed now says of it."""

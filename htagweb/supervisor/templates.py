@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from htagweb.host import SECRET_VARIABLES
 from htagweb.host.frames import (
@@ -26,6 +28,7 @@ from htagweb.host.frames import (
     encode_packet,
 )
 from htagweb.logs import ContextLog, log_event
+from htagweb.supervisor.allowance import Allowance, User
 from htagweb.supervisor.output import Lines
 from htagweb.supervisor.process import Ends
 from htagweb.supervisor.sources import Watch
@@ -61,9 +64,10 @@ class Child:
 class Template:
     """One template process."""
 
-    def __init__(self, app: str, app_dirs: Sequence[str]) -> None:
+    def __init__(self, app: str, app_dirs: Sequence[str], allowance: Allowance) -> None:
         """Start it; it imports the app in its own time (``ready``)."""
         self.app = app
+        self._allowance = allowance
         self.watch: Watch | None = None
         """Its sources, when it serves an app that is being developed."""
         loop = asyncio.get_running_loop()
@@ -87,7 +91,8 @@ class Template:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES},
+                env=_environment(allowance.user),
+                **_identity(allowance.user),
             )
         ours.setblocking(False)
         self._socket = ours
@@ -135,8 +140,9 @@ class Template:
         token = self._next_token = self._next_token + 1
         forked: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         self._forks[token] = forked
+        request = Fork(instance, token, self._allowance.memory_bytes, self._allowance.open_files)
         try:
-            socket.send_fds(self._socket, [encode_packet(Fork(instance, token))], fds)
+            socket.send_fds(self._socket, [encode_packet(request)], fds)
             async with asyncio.timeout(FORK_TIMEOUT_S):
                 return await forked
         except (OSError, TimeoutError) as exc:
@@ -151,7 +157,7 @@ class Template:
 
     def _handle_packet(self) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(self._socket, MAX_PACKET_BYTES + 1, 1)
+            data, fds, _, _ = socket.recv_fds(self._socket, MAX_PACKET_BYTES + 1, 1, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
@@ -216,8 +222,13 @@ class Template:
 
     def wait(self, timeout_s: float) -> None:
         """Wait until the process is gone; not for ever, it may be in the kernel's hands."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout_s)
+        with suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(self.pid)
+            try:
+                select.select([pidfd], [], [], timeout_s)
+            finally:
+                os.close(pidfd)
+        self.reap()
         if self._lines is not None:
             self._lines.finish(lambda: None)
 
@@ -231,8 +242,9 @@ class Template:
 class Templates:
     """The templates of all apps."""
 
-    def __init__(self, app_dirs: Sequence[str]) -> None:
+    def __init__(self, app_dirs: Sequence[str], allowance: Allowance) -> None:
         self._app_dirs = app_dirs
+        self._allowance = allowance
         self._templates: dict[str, Template] = {}
         self._stopped: list[Template] = []
 
@@ -247,7 +259,7 @@ class Templates:
             if template is not None:
                 self.discard(template)
             try:
-                template = self._templates[app] = Template(app, self._app_dirs)
+                template = self._templates[app] = Template(app, self._app_dirs, self._allowance)
             except OSError as exc:
                 raise LaunchError(f"the app's template process cannot be started: {exc}") from exc
             text = "template of %(app)s started, pid %(pid)d"
@@ -287,9 +299,23 @@ class Templates:
         for template in self._templates.values():
             template.reap()
 
-    def stop(self) -> None:
-        """End all templates, and wait until they are gone: the last thing that a supervisor does."""
+    def discard_all(self) -> None:
+        """End all templates, their apps live on."""
         for template in list(self._templates.values()):
             self.discard(template)
+
+    def stop(self) -> None:
+        """End all templates, and wait until they are gone: the last thing that a supervisor does."""
+        self.discard_all()
         for template in self._stopped:
             template.wait(END_TIMEOUT_S)
+
+
+def _environment(user: User | None) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    return inherited if user is None else inherited | user.environment
+
+
+def _identity(user: User | None) -> dict[str, Any]:
+    """Return whom the process is to be from its start, so that the import too is without our rights."""
+    return {} if user is None else {"user": user.uid, "group": user.gid, "extra_groups": user.groups}

@@ -212,7 +212,8 @@ async def test_every_event_of_a_life_is_logged_once_with_fields_for_programs(
     logged = events(supervisor)
     assert Counter(line["event"] for line in logged) == dict.fromkeys(
         [
-            *("supervisor_started", "supervisor_ready", "supervisor_draining", "supervisor_ended"),
+            *("supervisor_started", "apps_limited", "supervisor_ready"),
+            *("supervisor_draining", "supervisor_ended"),
             *("template_started", "template_ready", "template_ended"),
             *("app_started", "app_ready", "app_end_ordered", "app_ended"),
         ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from htagweb_broker import SessionData
+from htagweb_broker import AppWrite, SessionData
 
 if TYPE_CHECKING:
     from tests.support.fakes import FakeBroker
@@ -21,7 +21,9 @@ class FakeSessions(_Part):
         self._broker.note("read_session", session)
         return self._broker.sessions_data.get(session, SessionData({}, ""))
 
-    async def write(self, session: str, changes: Mapping[str, bytes | None]) -> tuple[str, str]:
+    async def write(
+        self, session: str, changes: Mapping[str, bytes | None], app: AppWrite | None = None
+    ) -> tuple[str, str]:
         self._broker.note("write", dict(changes))
         before = self._broker.sessions_data.get(session, SessionData({}, ""))
         values = {key: value for key, value in {**before.values, **changes}.items() if value is not None}

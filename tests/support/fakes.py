@@ -28,10 +28,8 @@ from htagweb_broker import (
     Reply,
     SessionData,
     SpawnEntry,
-    SpawnRequest,
     Submitted,
     SupervisorBroker,
-    Supervisors,
     Taken,
     WebBroker,
 )
@@ -39,9 +37,11 @@ from htagweb_broker.messages import Action, encode
 from htagweb_broker.outbox import Numbered
 
 from htagweb.host.frames import Frame
+from htagweb.supervisor.handover import ProcessState
 from htagweb.supervisor.process import Ends
 from htagweb.supervisor.sources import Watch
 from htagweb.supervisor.templates import Child, LaunchError, Template, Templates
+from tests.support.fake_presence import FakePresence, FakeSpawns
 from tests.support.fake_sessions import FakeArrivals, FakeRenewals, FakeSessions
 
 
@@ -93,6 +93,7 @@ class FakeBroker:
         self.errors: dict[str, Exception] = {}
         """By verb: what it raises until it is removed."""
         self.receivers = 1
+        self.connections = 1
         self.sessions_data: dict[str, SessionData] = {}
         self.records: dict[InstanceId, Record] = {}
         self.entries: dict[InstanceId, list[Entry]] = {}
@@ -100,12 +101,14 @@ class FakeBroker:
         self.living: dict[str, Beat] = {}
         self.dead: frozenset[str] = frozenset()
         self.is_drain_ordered = False
+        self.forgot_beat = False
+        """Whether the next heartbeat finds none before it."""
         self.spawn_requests: asyncio.Queue[SpawnEntry] = asyncio.Queue()
         self.given_replies: dict[str, Replied] = {}
         self.hints: dict[str, asyncio.Event] = {}
         self.emissions: list[Emission] = []
         self.kept_answer: Emission | None = None
-        self.feed: asyncio.Queue[Emission | Exception] = asyncio.Queue()
+        self.feed = FakeActions()
         self.submitted: Submitted = "ok"
         self.open_refused: Refused | None = None
         self.ownership = _Ownership(self)
@@ -114,8 +117,8 @@ class FakeBroker:
         self.sessions = FakeSessions(self)
         self.renewals = FakeRenewals(self)
         self.arrivals = FakeArrivals(self)
-        self.presence = _Presence(self)
-        self.spawns = self.waiting_spawns = _Spawns(self)
+        self.presence = FakePresence(self)
+        self.spawns = self.waiting_spawns = FakeSpawns(self)
         self.readers = _Readers(self)
         self.places: dict[str, set[str]] = {}
         self.restorable = False
@@ -193,11 +196,16 @@ class FakeOutboxWriter(_Part):
     def __init__(self, broker: FakeBroker) -> None:
         super().__init__(broker)
         self.number = 0
+        self.sizes: list[int] = []
         self._actions: dict[int, Action] = {}
+
+    def resume(self, number: int, sizes: list[int]) -> None:
+        self.number, self.sizes = number, list(sizes)
 
     def next_action(self, action: Action) -> Numbered:
         body = encode(action)
         self.number += 1
+        self.sizes.append(len(body))
         self._actions[self.number] = action
         return Numbered(self.number, body, 1)
 
@@ -310,55 +318,10 @@ class _Seals(_Part):
         return "taken"
 
 
-class _Presence(_Part):
-    async def supervisors(self) -> Supervisors:
-        self._broker.note("supervisors")
-        return Supervisors(dict(self._broker.living), self._broker.dead)
-
-    async def beat(self, supervisor: str, beat: Beat) -> bool:
-        self._broker.note("beat", supervisor, beat)
-        return self._broker.is_drain_ordered
-
-    async def note_owned(self, supervisor: str, instance: InstanceId) -> None:
-        self._broker.note("note_owned", supervisor, instance)
-        self._broker.owned.setdefault(supervisor, set()).add(instance)
-
-    async def note_released(self, supervisor: str, instance: InstanceId) -> None:
-        self._broker.note("note_released", supervisor, instance)
-        self._broker.owned.get(supervisor, set()).discard(instance)
-
-    async def owned(self, supervisor: str) -> list[InstanceId]:
-        return sorted(self._broker.owned.get(supervisor, set()))
-
-    async def forget(self, supervisor: str) -> None:
-        self._broker.note("forget", supervisor)
-        self._broker.owned.pop(supervisor, None)
-
-
-class _Spawns(_Part):
-    async def put(self, request: SpawnRequest) -> None:
-        self._broker.note("spawn", request)
-
-    async def take(self, supervisor: str, count: int, block_s: float) -> list[SpawnEntry]:
-        self._broker.note("take", count)
-        return [await self._broker.spawn_requests.get()]
-
-    async def take_abandoned(self, supervisor: str, count: int) -> list[SpawnEntry]:
-        self._broker.note("take_abandoned", count)
-        queue = self._broker.spawn_requests
-        return [queue.get_nowait() for _ in range(min(queue.qsize(), count))]
-
-    async def create_group(self) -> None:
-        self._broker.note("create_group")
-
-    async def leave(self, supervisor: str) -> None:
-        self._broker.note("leave", supervisor)
-
-    async def settle(self, entry: SpawnEntry) -> None:
-        self._broker.note("settle", entry.id)
-
-
 class _Readers(_Part):
+    def position(self, instance: InstanceId) -> str:
+        return "7-0"
+
     async def run(self) -> None:
         await asyncio.get_running_loop().create_future()
 
@@ -405,18 +368,31 @@ class _Feeds(_Part):
         yield FakeFeed(self._broker, after)
 
 
+class FakeActions(asyncio.Queue[Emission | Exception]):
+    """What feeds bring; the server is away meanwhile when a test says so."""
+
+    interruptions = 0
+
+    def interrupt(self, emission: Emission) -> None:
+        """Have the next action come after an absence of the server."""
+        self.interruptions += 1
+        self.put_nowait(emission)
+
+
 class FakeFeed:
     """What was emitted before (``emissions``), then what is put into the broker's ``feed``."""
 
     def __init__(self, broker: FakeBroker, after: int) -> None:
         self._broker = broker
         self._after = after
+        self.interruptions = 0
 
     async def missed(self) -> list[Emission]:
         return [emission for emission in self._broker.emissions if emission.number > self._after]
 
     async def next(self) -> list[Emission]:
         found = await self._broker.feed.get()
+        self.interruptions = self._broker.feed.interruptions
         if isinstance(found, Exception):
             raise found
         return [found]
@@ -432,6 +408,7 @@ class FakeTemplates:
         self.wanted_with_debug: list[str] = []
         self.developed: list[tuple[Template, Watch]] = []
         self.stopped = False
+        self.discarded = False
         self.may_fork = asyncio.Event()
         self.may_fork.set()
 
@@ -455,6 +432,9 @@ class FakeTemplates:
     def discard(self, template: Template) -> None:
         self.developed.clear()
 
+    def discard_all(self) -> None:
+        self.discarded = True
+
     async def get(self, app: str, *, debug: bool = False) -> Template:
         self.wanted.append(app)
         self.wanted_with_debug += [app] if debug else []
@@ -477,6 +457,7 @@ class FakeProcess:
         self.sent: list[Frame] = []
         self.signals: list[signal.Signals] = []
         self.paused = False
+        self.held = False
         self._attached = False
 
     async def attach(self, ends: Ends) -> None:
@@ -496,3 +477,16 @@ class FakeProcess:
 
     def resume(self) -> None:
         self.paused = False
+
+    def hold(self) -> None:
+        self.held = True
+
+    def let_go(self) -> None:
+        self.held = False
+
+    @property
+    def is_quiet(self) -> bool:
+        return self.held
+
+    def dump(self) -> ProcessState:
+        return ProcessState(self.pid, 3, 4, 5, b"half a fr", b"half a li")

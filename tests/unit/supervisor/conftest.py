@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.fakes import turns
+from tests.unit.supervisor.daemons import Daemon
 from tests.unit.supervisor.harness import Rig
 
 
@@ -16,3 +18,19 @@ async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
         yield made
         if made.running is not None:
             made.running.cancel()
+
+
+@pytest.fixture
+async def idle(monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    """Give a supervisor that does not run yet."""
+    return Daemon(monkeypatch)
+
+
+@pytest.fixture
+async def running(idle: Daemon) -> AsyncIterator[tuple[Daemon, asyncio.Task[None]]]:
+    """Give a supervisor that runs, and its task."""
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(idle.run())
+        await turns()
+        yield idle, task
+        task.cancel()

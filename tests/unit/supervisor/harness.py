@@ -23,6 +23,7 @@ from htagweb_broker.messages import Message, encode
 
 from htagweb.host import frames
 from htagweb.supervisor import instance as instance_module
+from htagweb.supervisor import process
 from htagweb.supervisor.instance import OwnedInstance
 from htagweb.supervisor.services import Services
 from tests.support.fakes import FakeBroker, FakeClock, FakeProcess, FakeTemplates, turns
@@ -57,6 +58,7 @@ class Rig:
         self._tasks = tasks
         self._entries = 0
         monkeypatch.setattr(instance_module, "AppProcess", self._make_process)
+        monkeypatch.setattr(process.Ends, "handed", lambda state: None)
 
     def _make_process(self, *args: Any) -> FakeProcess:
         self.processes.append(FakeProcess(*args))
@@ -77,6 +79,12 @@ class Rig:
         self.running = self._tasks.create_task(self.owned.run())
         await turns()
         return self.owned
+
+    def take_over_running(self) -> None:
+        """Run ``owned`` in the place of the one that ran before."""
+        assert self.running is not None
+        self.running.cancel()
+        self.running = self._tasks.create_task(self.owned.run())
 
     async def start(self, **options: Any) -> OwnedInstance:
         """Own, run and answer the first page."""

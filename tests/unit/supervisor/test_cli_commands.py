@@ -108,8 +108,8 @@ def test_supervisors_are_shown_with_their_load(site: FakeInspector, capsys: Capt
     site.living = {"s1-1-aa": beat("s1", 3)}
     main(["supervisors", *TO_BROKER])
     assert capsys.readouterr().out.splitlines() == [
-        "SUPERVISOR  NAME  HOST  PID  APPS  VERSION  DRAINING",
-        "s1-1-aa     s1    h       1  3/10  2.0      no",
+        "SUPERVISOR  NAME  HOST  PID  APPS  CPU  VERSION  DRAINING",
+        "s1-1-aa     s1    h       1  3/10  0%   2.0      no",
     ]
     main(["supervisors", "--json", *TO_BROKER])
     (row,) = rows(capsys)

@@ -16,9 +16,9 @@ from htagweb.supervisor.instance import OwnedInstance
 from htagweb.supervisor.sources import LOOK_S, Watch
 from htagweb.supervisor.templates import Template
 from tests.support.fakes import turns
+from tests.unit.supervisor.daemons import Daemon
 from tests.unit.supervisor.harness import LAUNCH, Rig, opening
 from tests.unit.supervisor.test_sources import FakeFiles
-from tests.unit.supervisor.test_supervisor import Daemon
 
 DEBUG = Launch([], {}, True, 10.0, 100.0)
 

@@ -9,7 +9,7 @@ from htagweb_broker import Answered, Connect, End, Entry, FailureReply, NotOwner
 from msgspec import structs
 
 from htagweb.host import frames
-from htagweb.supervisor.instance import BUSY_PAGES
+from htagweb.supervisor.asked import BUSY_PAGES
 from htagweb.supervisor.life import Phase
 from tests.support.fakes import turns
 from tests.unit.supervisor.harness import (
@@ -58,6 +58,37 @@ async def test_a_repetition_is_dropped_after_its_answer_too(rig: Rig) -> None:
     await rig.start()
     await rig.bring(interaction(1))
     await rig.answer(1)
+    await rig.bring(interaction(1))
+    assert numbers(rig) == [("page", 1)]
+
+
+async def test_who_asks_for_what_was_answered_is_told_that_it_was(rig: Rig) -> None:
+    # The server may have lost the answer: by the number of this one its page finds that one is missing.
+    await rig.start()
+    await rig.bring(interaction(1))
+    await rig.bring(interaction(1))
+    assert rig.answers == []
+    await rig.answer(1)
+    await rig.bring(interaction(1))
+    assert rig.answers == [Answered("page", 1, NOTHING, NOTHING)] * 2
+
+
+async def test_an_inbox_that_is_read_anew_is_not_trimmed_by_ids_of_before(rig: Rig) -> None:
+    await rig.start()
+    await rig.bring(interaction(1))
+    rig.owned.handle_entries([])
+    await rig.answer(1)
+    assert rig.broker.of("emit")[-1][2] == ""
+
+
+async def test_what_waits_for_the_session_while_the_inbox_is_read_anew_comes_again(rig: Rig) -> None:
+    await rig.start()
+    rig.broker.away = True
+    await rig.bring(interaction(1), version="new")
+    rig.owned.handle_entries([])
+    rig.broker.away = False
+    await rig.clock.advance(0.2)
+    assert handed(rig) == [{}]
     await rig.bring(interaction(1))
     assert numbers(rig) == [("page", 1)]
 
@@ -117,6 +148,7 @@ async def test_too_many_in_flight_are_answered_with_an_error_and_not_run(rig: Ri
     assert numbers(rig) == [("page", number) for number in range(1, 5)]
     assert [answer.number for answer in rig.answers] == [5, 6]
     assert b"Too many interactions" in bytes(rig.answers[0].scripts)
+    assert rig.answers[0].refused
     await rig.answer(1)
     await rig.bring(interaction(7))
     assert numbers(rig)[-1] == ("page", 7)
@@ -143,6 +175,7 @@ async def test_an_answer_over_the_limit_becomes_an_error_for_its_page(rig: Rig) 
     rig.owned.handle_frame(frames.Answer("page", 1, large, NOTHING))
     await turns()
     assert b"too large" in bytes(rig.answers[0].scripts)
+    assert rig.answers[0].refused
     assert rig.broker.of("emit")[0][3] == ("w", "page:1")
 
 

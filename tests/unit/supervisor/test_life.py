@@ -224,3 +224,30 @@ def test_whatever_happens_an_end_that_was_wanted_is_a_kill_within_the_graces(see
         life, _ = step(life, random_event(rng), now)
         life, _ = step(life, Tick(), now)
     assert now - began <= max(ASK_GRACE_S, DUMP_GRACE_S) + TERM_GRACE_S + 0.3
+
+
+# Too much
+
+
+@pytest.mark.parametrize("reason", sorted(lives.TOO_MUCH))
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.RUNNING])
+def test_an_app_that_takes_too_much_is_not_asked_but_shows_its_stack_and_is_ended(
+    phase: Phase, reason: EndReason
+) -> None:
+    life, commands = step(life_in(phase), EndWanted(reason), 5.0)
+    assert (life.phase, life.reason, commands) == (Phase.DUMPED, reason, (Command.DUMP,))
+    times = [(now, command) for now, _, command in tick_through(life)]
+    terminated = 5.0 + DUMP_GRACE_S
+    assert times[:2] == [(terminated, Command.TERMINATE), (terminated + TERM_GRACE_S, Command.KILL)]
+
+
+@pytest.mark.parametrize("phase", ENDING)
+def test_an_app_that_ends_already_keeps_its_reason_whatever_it_takes(phase: Phase) -> None:
+    life = life_in(phase)
+    assert step(life, EndWanted("memory"), 0.5) == (life, ())
+
+
+def test_a_process_that_the_kernel_ended_for_a_reason_has_that_one() -> None:
+    assert step(life_in(Phase.RUNNING), ProcessGone("memory"), 1.0)[0].reason == "memory"
+    assert step(life_in(Phase.RUNNING), ProcessGone(), 1.0)[0].reason == "crashed"
+    assert step(life_in(Phase.ASKED), ProcessGone("memory"), 1.0)[0].reason == "exit"

@@ -133,3 +133,18 @@ async def test_a_living_app_that_floods_is_not_read_until_its_lines_are_logged(
     assert output.transport is not None
     assert not output.transport.is_reading()
     assert len(output.logged) == LINES_AT_ONCE
+
+
+async def test_who_goes_on_logs_the_lines_that_were_read_before_at_once() -> None:
+    logged: list[str] = []
+    read, write = os.pipe()
+    pipe = FileIO(read, "rb")
+    loop = asyncio.get_running_loop()
+    transport, lines = await loop.connect_read_pipe(lambda: Lines(pipe, logged.append, b"one\n\nhal"), pipe)
+    await until(lambda: logged == ["one", ""], "what was left is logged")
+    os.write(write, b"f\n")
+    await until(lambda: logged[2:] == ["half"], "the line is whole")
+    assert lines.rest == b""
+    transport.close()
+    os.close(write)
+    await turns()

@@ -5,18 +5,21 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from htagweb_broker import BrokerUnavailable, Entry, InstanceId, Open, Record, SpawnEntry, SpawnRequest
+from htagweb_broker import Beat, BrokerUnavailable, Entry, InstanceId, Open, Record, SpawnEntry, SpawnRequest
 from htagweb_broker.messages import encode
 
 from htagweb.host import frames
 from htagweb.supervisor import instance as instance_module
 from htagweb.supervisor.instance import OwnedInstance
-from htagweb.supervisor.placement import RETRY_S, SETTLE_S, TAKE_COUNT, Placement
+from htagweb.supervisor.placement import RETRY_S, SETTLE_BEATS, TAKE_COUNT, Placement
 from htagweb.supervisor.services import Services
+from htagweb.supervisor.standing import Standing
 from tests.support.fakes import FakeBroker, FakeClock, FakeProcess, FakeTemplates, turns
 from tests.unit.supervisor.harness import INSTANCE, OTHER, interaction, opening
 
 ME = "me-1-aa"
+SETTLE_S = float(SETTLE_BEATS)
+CAPACITY = 3
 SECOND = InstanceId("ab" * 16, "m.App")
 
 
@@ -30,11 +33,19 @@ class Site:
         self.processes: list[FakeProcess] = []
         self.dead: set[str] = set()
         services = Services(self.broker.supervisor_side, self.templates.real, self.clock, 4, 60.0, ME, "h")
-        self.placement = Placement(services, 3, self._is_dead)
+        side = self.broker.supervisor_side
+        self.standing = Standing(side.presence, ME, self._describe, self._beat)
+        self.placement = Placement(services, CAPACITY, self._is_dead, self.standing, 1.0)
         self.running: asyncio.Task[None] | None = None
         self._requests = 0
         self._entries = 0
         monkeypatch.setattr(instance_module, "AppProcess", self._make_process)
+
+    def _describe(self) -> Beat:
+        return Beat("me", "h", 1, "v", CAPACITY, self.placement.load, draining=False)
+
+    async def _beat(self) -> None:
+        await self.broker.supervisor_side.presence.beat(ME, self._describe())
 
     async def _is_dead(self, supervisor: str) -> bool:
         return supervisor in self.dead
@@ -239,6 +250,21 @@ async def test_a_broker_that_is_away_is_waited_for(site: Site, caplog: pytest.Lo
     assert "trying again" in caplog.text
 
 
+async def test_an_unexpected_error_with_a_request_costs_no_app(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert site.running is not None
+    await site.open()
+    site.broker.errors["read_record"] = TypeError("unexpected")
+    await site.ask(SECOND)
+    site.broker.errors.clear()
+    await site.clock.advance(RETRY_S)
+    await site.open(SECOND)
+    assert site.placement.load == 2
+    assert not site.running.done()
+    assert "an unexpected error, requests are taken again" in caplog.text
+
+
 async def test_an_abandoned_request_is_served(site: Site) -> None:
     assert site.running is not None
     site.wait_in_inbox(INSTANCE, opening())
@@ -274,6 +300,16 @@ async def test_an_instance_that_ended_is_forgotten(site: Site) -> None:
     assert site.placement.load == 0
     assert site.broker.owned[ME] == set()
     assert site.broker.of("remove_reader") == [(INSTANCE,)]
+
+
+async def test_what_the_broker_takes_for_ours_and_is_not_is_ended(site: Site) -> None:
+    await site.open()
+    site.broker.owned[ME].add(SECOND)
+    site.broker.records[SECOND] = Record("1-0123abcd", ME, 3, None)
+    await site.placement.disown()
+    assert site.broker.records[SECOND].owner == ""
+    assert site.broker.owned[ME] == {INSTANCE}
+    assert site.broker.records[INSTANCE].owner == ME
 
 
 async def test_requests_with_other_parameters_are_served_by_the_next_generation(site: Site) -> None:

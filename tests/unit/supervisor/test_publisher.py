@@ -15,6 +15,7 @@ from htagweb_broker import (
     MessageError,
     NotOwner,
     PageReply,
+    Record,
     SessionData,
     UpdatedByApp,
 )
@@ -25,7 +26,6 @@ from htagweb.supervisor.publisher import (
     HIGH_WATER,
     LOW_WATER,
     REFUSED_TIMEOUT_S,
-    RELEASE_TIMEOUT_S,
     RETRY_S,
     Publisher,
 )
@@ -153,6 +153,43 @@ async def test_a_record_that_the_server_lost_is_written_again_and_the_job_done(h
     assert heard.fenced == 0
 
 
+async def test_a_server_that_has_lost_actions_is_found_out_and_the_gap_shown_to_pages(heard: Heard) -> None:
+    heard.answer(1)
+    await turns()
+    heard.broker.records[INSTANCE] = Record("1-a", "me", 0, None)
+    heard.publisher.confirm()
+    await turns()
+    assert len(heard.broker.of("emit")) == 1, "the connection is the same"
+    heard.broker.connections += 1
+    heard.publisher.confirm()
+    heard.publisher.confirm()
+    await turns()
+    assert [(number, action) for number, action, *_ in heard.broker.of("emit")][1:] == [
+        (2, UpdatedByApp(RAW, RAW))
+    ]
+
+
+async def test_a_page_comes_after_the_action_that_shows_the_gap(heard: Heard) -> None:
+    heard.answer(1)
+    await turns()
+    heard.broker.records[INSTANCE] = Record("1-a", "me", 0, None)
+    heard.broker.connections += 1
+    heard.broker.done.clear()
+    heard.publisher.reply("r", "w", PageReply("1-a", "<html>"))
+    await turns()
+    assert [verb for verb in heard.broker.verbs() if verb in ("emit", "reply")] == ["emit", "reply"]
+
+
+async def test_a_server_that_has_lost_nothing_is_told_nothing_more(heard: Heard) -> None:
+    heard.answer(1)
+    await turns()
+    heard.broker.records[INSTANCE] = Record("1-a", "me", 1, None)
+    heard.broker.connections += 1
+    heard.publisher.confirm()
+    await turns()
+    assert len(heard.broker.of("emit")) == 1
+
+
 async def test_a_record_that_cannot_be_written_again_yet_is_tried_with_pauses(heard: Heard) -> None:
     heard.broker.errors |= {"emit": NotOwner("gone"), "restore": BrokerRefused("OOM")}
     heard.broker.restorable = True
@@ -231,28 +268,38 @@ async def test_the_publisher_ends_after_the_release() -> None:
 async def test_a_release_is_tried_again_while_the_broker_is_away(heard: Heard) -> None:
     heard.broker.away = True
     heard.publisher.release("exit")
-    await heard.clock.advance(RELEASE_TIMEOUT_S / 2)
+    await heard.clock.advance(10 * REFUSED_TIMEOUT_S)
     heard.broker.away = False
     await heard.clock.advance(RETRY_S)
     assert heard.broker.verbs() == ["release"]
 
 
-async def test_last_words_are_given_up_when_the_broker_is_away_too_long(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_last_words_are_given_up_when_the_broker_refuses_them(caplog: pytest.LogCaptureFixture) -> None:
     it = Heard()
-    it.broker.away = True
-    it.answer(1)
+    it.broker.errors["release"] = BrokerRefused("WRONGTYPE")
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(it.publisher.run())
-        await it.clock.advance(10 * RELEASE_TIMEOUT_S)
-        assert not running.done()  # without a release it waits for as long as it takes
         it.publisher.release("exit")
-        await it.clock.advance(RELEASE_TIMEOUT_S)
+        await it.clock.advance(REFUSED_TIMEOUT_S)
         assert not running.done()
         await it.clock.advance(1)
         assert running.done()
-    assert "was away too long" in caplog.text
+    assert "given up: the broker refuses it: WRONGTYPE" in caplog.text
+
+
+@pytest.mark.parametrize("words", ["OOM command not allowed", "MISCONF Errors writing to the AOF file"])
+async def test_what_an_operator_can_heal_is_waited_for_and_its_remedy_logged_once(
+    heard: Heard, caplog: pytest.LogCaptureFixture, words: str
+) -> None:
+    heard.broker.errors["emit"] = BrokerRefused(words)
+    heard.answer(1)
+    await heard.clock.advance(10 * REFUSED_TIMEOUT_S)
+    assert heard.fenced == 0
+    assert caplog.text.count("kept for later") == 1
+    assert BrokerRefused(words).remedy in caplog.text
+    heard.broker.errors.clear()
+    await heard.clock.advance(RETRY_S)
+    assert [number for number, *_ in heard.broker.of("emit")] == [1]
 
 
 async def test_many_waiting_jobs_are_pressure_until_few_are_left(heard: Heard) -> None:

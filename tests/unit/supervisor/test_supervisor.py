@@ -1,87 +1,21 @@
 """The supervisor's own life over fakes: heartbeat, the dead, ticks, the drain and its limits."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
 
 import msgspec
 import pytest
-from htagweb_broker import BrokerUnavailable, Entry, Record, SpawnEntry, SpawnRequest, limits
-from htagweb_broker.messages import encode
+from htagweb_broker import BrokerUnavailable, Record, SpawnEntry, limits
 
 from htagweb.host import frames
-from htagweb.settings import Settings
 from htagweb.supervisor import daemon
-from htagweb.supervisor import instance as instance_module
-from htagweb.supervisor.daemon import ENDING_S, Supervisor
-from htagweb.supervisor.instance import OwnedInstance
-from tests.support.fakes import FakeBroker, FakeClock, FakeProcess, FakeTemplates, turns
-from tests.unit.supervisor.harness import INSTANCE, interaction, opening
+from htagweb.supervisor.daemon import ENDING_S
+from htagweb.supervisor.restart import Restart
+from tests.support.fakes import turns
+from tests.unit.supervisor.daemons import Daemon, Running
+from tests.unit.supervisor.harness import INSTANCE
 
-BEAT_S = limits.BEAT_INTERVAL_S
+SETTLE_BEATS = limits.BEATS_PER_LIFE
 GENERATION = "1-0123abcd"
-
-
-class Daemon:
-    """A supervisor over fakes."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.broker, self.clock, self.templates = FakeBroker(), FakeClock(), FakeTemplates()
-        self.processes: list[FakeProcess] = []
-        self.ready: list[bool] = []
-        monkeypatch.setattr(daemon, "SupervisorBroker", lambda *args: self.broker)
-        monkeypatch.setattr(daemon, "Templates", lambda app_dirs: self.templates)
-        monkeypatch.setattr(daemon, "become_subreaper", lambda: None)
-        monkeypatch.setattr(daemon, "reap_strangers", lambda own: None)
-        monkeypatch.setattr(instance_module, "AppProcess", self._make_process)
-        settings = Settings.load({}, redis_url="redis://nowhere", drain_s=3.0, name="s")
-        self.supervisor = Supervisor(settings, [], self.clock)
-
-    def _make_process(self, *args: Any) -> FakeProcess:
-        self.processes.append(FakeProcess(*args))
-        return self.processes[-1]
-
-    async def run(self) -> None:
-        await self.supervisor.run(lambda: self.ready.append(True))
-
-    async def open(self) -> OwnedInstance:
-        """Have a page opened and answered."""
-        request = encode(SpawnRequest(INSTANCE.dump(), ""))
-        self.broker.entries[INSTANCE] = [Entry("1-0", encode(opening()), "")]
-        self.broker.spawn_requests.put_nowait(SpawnEntry("s1", request))
-        await turns()
-        owned = self.supervisor.placement.instances[INSTANCE]
-        owned.handle_frame(frames.Page("r1", "<html>"))
-        await turns()
-        return owned
-
-    async def bring(self, owned: OwnedInstance, number: int) -> None:
-        body = encode(interaction(number, generation=owned.generation))
-        self.supervisor.placement.deliver(INSTANCE, [Entry(f"{number + 1}-0", body, "")])
-        await turns()
-
-    async def beats(self, count: int) -> None:
-        for _ in range(count):
-            await self.clock.advance(BEAT_S)
-
-
-@pytest.fixture
-async def idle(monkeypatch: pytest.MonkeyPatch) -> Daemon:
-    """Give a supervisor that does not run yet."""
-    return Daemon(monkeypatch)
-
-
-@pytest.fixture
-async def running(idle: Daemon) -> AsyncIterator[tuple[Daemon, asyncio.Task[None]]]:
-    """Give a supervisor that runs, and its task."""
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(idle.run())
-        await turns()
-        yield idle, task
-        task.cancel()
-
-
-Running = tuple[Daemon, asyncio.Task[None]]
 
 
 async def test_it_is_ready_when_its_group_and_first_heartbeat_are_there(running: Running) -> None:
@@ -119,12 +53,14 @@ async def test_a_missed_heartbeat_is_not_fatal(running: Running, caplog: pytest.
     assert it.supervisor.placement.load == 1
 
 
-async def test_the_dead_are_taken_over_after_two_good_heartbeats(running: Running) -> None:
+async def test_the_dead_are_taken_over_when_heartbeats_have_worked_for_the_life_of_one(
+    running: Running,
+) -> None:
     it, _ = running
     it.broker.dead = frozenset({"dead-1-aa"})
     it.broker.owned["dead-1-aa"] = {INSTANCE}
     it.broker.records[INSTANCE] = Record(GENERATION, "dead-1-aa", 3, None)
-    await it.beats(2)
+    await it.beats(SETTLE_BEATS)
     assert it.broker.of("take_over") == []
     await it.beats(1)
     assert it.broker.records[INSTANCE].reason == "lost"
@@ -132,24 +68,39 @@ async def test_the_dead_are_taken_over_after_two_good_heartbeats(running: Runnin
     assert it.broker.of("leave") == [("dead-1-aa",)]
 
 
-async def test_after_an_outage_nobody_is_called_dead_until_two_heartbeats_have_worked(
+async def test_after_an_outage_nobody_is_called_dead_until_each_could_have_come_back(
     running: Running,
 ) -> None:
     it, _ = running
-    await it.beats(5)
+    await it.beats(2 * SETTLE_BEATS)
     it.broker.away = True
     await it.beats(2)
     it.broker.away = False
     it.broker.dead = frozenset({"slow-1-aa"})
-    await it.beats(1)
+    await it.beats(SETTLE_BEATS)
     it.broker.dead = frozenset()
-    await it.beats(2)
+    await it.beats(SETTLE_BEATS)
     assert it.broker.of("forget") == []
+
+
+async def test_heartbeats_wait_for_no_take_over(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    it, _ = running
+
+    async def hang(dead: str) -> int:
+        await asyncio.get_running_loop().create_future()
+        return 0
+
+    monkeypatch.setattr(it.supervisor.placement, "take_over", hang)
+    it.broker.dead = frozenset({"dead-1-aa"})
+    await it.beats(SETTLE_BEATS + 1)
+    before = len(it.broker.of("beat"))
+    await it.beats(3)
+    assert len(it.broker.of("beat")) == before + 3
 
 
 async def test_abandoned_requests_are_looked_for_with_each_heartbeat(running: Running) -> None:
     it, _ = running
-    await it.beats(4)
+    await it.beats(SETTLE_BEATS + 2)
     assert len(it.broker.of("take_abandoned")) == 3
 
 
@@ -162,6 +113,28 @@ async def test_instances_are_renewed_now_and_then(running: Running) -> None:
 
 
 # The drain
+
+
+async def test_a_restart_that_is_under_way_holds_up_no_end(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, task = running
+
+    async def hang(*args: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    for step in ("check", "wait_for_starts", "run"):
+        monkeypatch.setattr(Restart, step, hang if step == "run" else _nothing)
+    it.supervisor.restart()
+    await turns()
+    it.broker.spawn_requests.put_nowait(SpawnEntry("s9", b"not a request"))
+    await turns()
+    it.supervisor.stop()
+    await turns()
+    assert task.done()
+
+
+async def _nothing(*args: object) -> None: ...
 
 
 async def test_without_apps_a_stop_is_an_end_at_once(running: Running) -> None:
