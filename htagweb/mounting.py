@@ -150,7 +150,7 @@ class Entrance:
 
 def _not_running() -> Response:
     text = "A part of it could not be started; its log says which, and what to do."
-    return pages.problem(503, "The server is not ready", text, retry=True)
+    return pages.problem(503, "The server is not ready", text, retry_s=pages.RETRY_S)
 
 
 def entered_root(request: Request, life: Life) -> str:

@@ -93,6 +93,7 @@ class _Opening:
         with self._broker.replies.expect(self._request) as hint:
             message = Open(self._request, self._service.worker, self._launch)
             most_apps = self._service.settings.max_apps_per_session
+            connections = self._broker.connections
             opened = await self._broker.inbox.open(self._instance, message, most_apps)
             if opened == "busy":  # perhaps because nobody owns it, who would take from it
                 return await self._look_again(0.0) or pages.too_busy()
@@ -108,6 +109,10 @@ class _Opening:
                 replied = await self._broker.replies.read(self._instance.session, self._request)
                 if replied is not None:
                     return replied
+                if connections != self._broker.connections:
+                    # The server may have lost the message, or the reply: the same request is answered again.
+                    connections = self._broker.connections
+                    await self._broker.inbox.open(self._instance, message, most_apps)
                 if (refusal := await self._look_again(waited_s)) is not None:
                     return refusal
 

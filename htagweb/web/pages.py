@@ -6,12 +6,12 @@ import html
 import re
 
 import msgspec
-from htagweb_broker import EndReason
 from starlette.responses import HTMLResponse, Response
 
 from htagweb.web.script import CLIENT_JS, CLIENT_VERSION
 
 RETRY_S = 3
+CRASHED_RETRY_S = 15
 DEBUG_RETRY_S = 1
 SUPERVISOR_COMMAND = "htagweb-supervisor --redis-url $HTAGWEB_REDIS_URL"
 
@@ -52,32 +52,38 @@ button { font: inherit; padding: .3rem .9rem }
 """
 
 
-_REFRESH = f'<meta http-equiv="refresh" content="{RETRY_S}">'
-# Asks in the background: a page that is read, scrolled and copied from must not be loaded again for nothing.
-_TRY_AGAIN = f"""<noscript>{_REFRESH}</noscript><script>
-async function tryAgain() {{
-  try {{
-    if (!document.hidden) {{
-      const answer = await fetch(location.href, {{ cache: "no-store" }});
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (answer.ok || page.body.textContent !== document.body.textContent) return location.reload();
-    }}
-  }} catch {{ /* the server is away: it is asked again */ }}
-  setTimeout(tryAgain, {DEBUG_RETRY_S * 1000});
-}}
-setTimeout(tryAgain, {DEBUG_RETRY_S * 1000});
+# Asks in the background: a page that is read, scrolled and copied from must not be loaded again for nothing,
+# and a reload while the server is away would put the browser's or a proxy's page in its place, for good.
+_TRY_AGAIN = """<noscript><meta http-equiv="refresh" content="%(s)d"></noscript><script>
+async function hasOtherPage() {
+  const signal = AbortSignal.timeout?.(20000);
+  const answer = await fetch(location.href, { cache: "no-store", redirect: "manual", signal });
+  if (!answer.headers.has("%(header)s")) return answer.status < 502 && answer.status !== 429;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  return page.body.textContent !== document.body.textContent;
+}
+async function tryAgain() {
+  if (!document.hidden && (await hasOtherPage().catch(() => false))) return location.reload();
+  tryLater();
+}
+function tryLater() {
+  setTimeout(tryAgain, %(s)d * (800 + Math.random() * 400));
+}
+tryLater();
 </script>"""
+PROBLEM_HEADER = "x-htagweb-problem"
+"""Its title, in the header: a page that waits to be loaded again tells it."""
 
 
 def problem(
-    status: int, title: str, text: str, *, detail: str = "", retry: bool = False, debug: bool = False
+    status: int, title: str, text: str, *, detail: str = "", retry_s: int = 0, debug: bool = False
 ) -> Response:
-    """Return a page that says what is wrong and what to do; ``text`` may hold HTML.
+    """Return a page that says what is wrong and what to do; ``text`` may hold HTML, ``title`` is ASCII.
 
-    With ``retry`` the page comes back by itself; with ``debug`` too, as soon as there is something else
-    to show.
+    With ``retry_s`` it asks so often whether there is something else to show; with ``debug`` in any case.
     """
-    again = _TRY_AGAIN if debug else _REFRESH if retry else ""
+    retry_s = DEBUG_RETRY_S if debug else retry_s
+    again = _TRY_AGAIN % {"s": retry_s, "header": PROBLEM_HEADER} if retry_s else ""
     more = f"<pre>{html.escape(detail)}</pre>" if detail else ""
     wait = "<p>This page tries again by itself.</p>" if again else ""
     body = (
@@ -87,8 +93,7 @@ def problem(
         f'<body><h1>{html.escape(title)}</h1><p>{text}</p>{more}{wait}<button onclick="location.reload()">'
         "Try now</button></body></html>"
     )
-    retry_s = DEBUG_RETRY_S if debug else RETRY_S
-    headers = _NO_STORE | ({"retry-after": str(retry_s)} if again else {})
+    headers = _NO_STORE | {PROBLEM_HEADER: title} | ({"retry-after": str(retry_s)} if again else {})
     return HTMLResponse(body, status, headers=headers)
 
 
@@ -98,42 +103,42 @@ def no_supervisor() -> Response:
         503,
         "No supervisor is running",
         f"The web server works, but nothing runs the apps. Start one: <code>{SUPERVISOR_COMMAND}</code>",
-        retry=True,
+        retry_s=RETRY_S,
     )
 
 
 def no_room() -> Response:
     """Say that all supervisors are full."""
     return problem(
-        503, "All places are taken", "The server runs as many apps as it may just now.", retry=True
+        503, "All places are taken", "The server runs as many apps as it may just now.", retry_s=RETRY_S
     )
 
 
 def broker_away() -> Response:
     """Say that the broker cannot be reached; what exactly is wrong is in the log, not on the page."""
-    return problem(503, "The server is not ready", "Its broker cannot be reached just now.", retry=True)
+    return problem(503, "The server is not ready", "Its broker cannot be reached just now.", retry_s=RETRY_S)
 
 
 def too_many_arrivals() -> Response:
     """Say that too many new visitors come from one address."""
     return problem(
-        503, "Many visitors at once", "Your network sends more than are let in in a second.", retry=True
+        503, "Many visitors at once", "Your network sends more than are let in in a second.", retry_s=RETRY_S
     )
 
 
 def session_moves() -> Response:
     """Say that the session is getting a new id, which this request does not have yet."""
-    return problem(503, "One moment", "Your session is being renewed.", retry=True)
+    return problem(503, "One moment", "Your session is being renewed.", retry_s=RETRY_S)
 
 
 def too_late() -> Response:
     """Say that the page took too long."""
-    return problem(504, "The app did not answer", "Its page did not come in time.", retry=True)
+    return problem(504, "The app did not answer", "Its page did not come in time.", retry_s=RETRY_S)
 
 
 def too_busy() -> Response:
     """Say that the app has more to do already than is kept for it."""
-    return problem(503, "The app is busy", "Too many requests wait for it.", retry=True)
+    return problem(503, "The app is busy", "Too many requests wait for it.", retry_s=RETRY_S)
 
 
 def too_many_apps(most: int) -> Response:
@@ -142,20 +147,25 @@ def too_many_apps(most: int) -> Response:
         503,
         "Too many apps are open",
         f"One user may run {most} apps at once. Close one to go on.",
-        retry=True,
+        retry_s=RETRY_S,
     )
 
 
-def not_started(reason: EndReason, error: str, detail: str, debug: bool = False) -> Response:
-    """Say why the app could not be started; with ``debug`` the page heals when the app's source does."""
+def not_started(reason: str, error: str, detail: str, debug: bool = False) -> Response:
+    """Say why the app could not be started.
+
+    With ``debug`` the page heals when the app's source does; a crash may have been a passing one.
+    """
     if reason in RETURNS_BY_ITSELF or reason == "replaced":
         text = html.escape(f"{error[:1].upper()}{error[1:]}.")
-        return problem(503, "The app is moving", text, retry=True, debug=debug)
+        return problem(503, "The app is moving", text, retry_s=RETRY_S, debug=debug)
     status = 504 if reason == "interaction_timeout" else 500
-    return problem(status, "The app could not start", html.escape(error), detail=detail, debug=debug)
+    retry_s = CRASHED_RETRY_S if reason == "crashed" else 0
+    title, text = "The app could not start", html.escape(error)
+    return problem(status, title, text, detail=detail, retry_s=retry_s, debug=debug)
 
 
-END_TEXTS: dict[EndReason, str] = {
+END_TEXTS: dict[str, str] = {
     "exit": "This app has ended.",
     "inactivity": "This app ended after a while without use.",
     "interaction_timeout": "The app took too long to answer and was ended.",
@@ -168,11 +178,12 @@ END_TEXTS: dict[EndReason, str] = {
     "killed": "This app was ended by the operator.",
     "renewed": "You have a new session. This page comes back by itself.",
     "changed": "The app's source has changed. This page comes back by itself.",
+    "memory": "The app took more memory than it may and was ended. If that happens again, tell its operator.",
+    "cpu": "The app computed longer than it may and was ended. If that happens again, tell its operator.",
+    "processes": "The app started more than it may and was ended. If that happens again, tell its operator.",
 }
 """What a page says when its app process ended."""
 
-RETURNS_BY_ITSELF: frozenset[EndReason] = frozenset(
-    {"drained", "lost", "never_connected", "renewed", "changed"}
-)
-RETURNS_ON_CLICK: frozenset[EndReason] = frozenset({"inactivity"})
+RETURNS_BY_ITSELF = frozenset({"drained", "lost", "never_connected", "renewed", "changed"})
+RETURNS_ON_CLICK = frozenset({"inactivity"})
 """The next click in the page opens it again."""

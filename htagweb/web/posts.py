@@ -188,9 +188,10 @@ class _Asking:
         The instance's channel is not followed: ``tag.update()`` would take this
         request for a browser that listens.
         """
-        asked, clock = self._submission, self._service.clock
+        asked, clock, broker = self._submission, self._service.clock, self._service.broker
         after, heard, has_looked_back = self._first, clock.now(), False
-        with self._service.broker.replies.expect(waiting_request(asked.page, asked.number)) as hint:
+        connections = broker.connections
+        with broker.replies.expect(waiting_request(asked.page, asked.number)) as hint:
             while True:
                 try:
                     emissions = await self._read_after(after)
@@ -206,6 +207,11 @@ class _Asking:
                     after = self._first
                     continue
                 after = emissions[-1].number if emissions else after
+                if connections != broker.connections:
+                    # What the server had taken may be lost: it is submitted again, and taken once.
+                    latest = broker.connections
+                    if await asked.run(self._service, self.instance, _no_notice) is None:
+                        connections = latest
                 if await wait_event(hint, LOOK_AGAIN_S):
                     hint.clear()
                 elif await request.is_disconnected():

@@ -14,6 +14,7 @@ PARTS = (
     "interactions",
     "actions",
     "reloads",
+    "unanswered",
     "line",
     "socket",
     "posts",

@@ -52,6 +52,8 @@ class WebService:
         self._signer: Signer | None = None
         self._secret = ""
         self._absence = Absence(logger, "a web worker", clock)
+        self.clicks = Absence(logger, "clicks (kept meanwhile)", clock)
+        """Whether the broker takes interactions, as pages submit them."""
         self._supervisors: tuple[float, Supervisors] | None = None
 
     @property

@@ -6,7 +6,17 @@ import asyncio
 import logging
 import secrets
 
-from htagweb_broker import BrokerError, Connect, Emission, Ended, Feed, FeedBroken, InstanceId, Record
+from htagweb_broker import (
+    Answered,
+    BrokerError,
+    Connect,
+    Emission,
+    Ended,
+    Feed,
+    FeedBroken,
+    InstanceId,
+    Record,
+)
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -104,6 +114,8 @@ class PageSocket:
         self._generation = record.generation
         self._page = page
         self._interactions = 0
+        self._unanswered: set[int] = set()
+        """The numbers of interactions that were submitted and not answered."""
         self._waiting = False
         self._owner_lives = True
         self._owner_changed = asyncio.Event()
@@ -148,20 +160,32 @@ class PageSocket:
         for emission in await feed.missed():
             if await self._send_emission(emission):
                 return
+        await self._greet()
+        interruptions = feed.interruptions
+        while True:
+            for emission in await feed.next():
+                if await self._send_emission(emission):
+                    return
+            if interruptions != feed.interruptions:
+                # What the broker had taken may be lost: whatever was not answered is sent again.
+                interruptions = feed.interruptions
+                await self._greet()
+
+    async def _greet(self) -> None:
+        """Have the page send what was not answered, and tell the app that it is looked at."""
         await self._send_own(ready=True)
         connect = Connect(self._generation)
         # Until it is taken: an app that nobody is known to look at would end after a while.
         while await submit(self._service, self._instance, connect, self._tell_waiting) == "busy":
             await self._service.clock.sleep(BUSY_RETRY_S)
-        while True:
-            for emission in await feed.next():
-                if await self._send_emission(emission):
-                    return
 
     async def _send_emission(self, emission: Emission) -> bool:
         """Send it; return whether it was the generation's last."""
+        action = emission.action
+        if isinstance(action, Answered) and action.page == self._page:
+            self._unanswered.discard(action.number)
         await self._send(wire.render(emission, self._page))
-        return isinstance(emission.action, Ended)
+        return isinstance(action, Ended)
 
     async def _send_own(self, **extra: object) -> None:
         if self.is_ours:
@@ -207,7 +231,10 @@ class PageSocket:
             return await self._send(wire.own(pong=extra.ping))
         self._interactions = number = extra.n or self._interactions + 1
         generation = extra.generation or self._generation
-        submission = Submission(self._page, number, generation, wire.call_of(message))
+        after = max((each for each in self._unanswered if each < number), default=0)
+        submission = Submission(self._page, number, generation, wire.call_of(message), after=after)
+        self._unanswered.add(number)  # before: its answer may be here first
         answer = await submission.run(self._service, self._instance, self._tell_waiting)
         if answer is not None:
+            self._unanswered.discard(number)
             await self._send(answer)

@@ -50,10 +50,12 @@ async def submit(
             )
         except MessageError:
             raise
-        except BrokerError:
+        except BrokerError as exc:
+            service.clicks.begins(exc)
             if service.clock.now() >= give_up_at:
                 raise
         else:
+            service.clicks.ends()
             if told:
                 await on_waiting(False)
             return result
@@ -73,10 +75,12 @@ class Submission:
     call: msgspec.Raw
     worker: str = ""
     """This web worker, when its request waits for the answer."""
+    after: int = 0
+    """The page's unanswered interaction that was submitted before, 0 for none."""
 
     async def run(self, service: WebService, instance: InstanceId, on_waiting: Waiting) -> str | None:
         """Submit it; return what the page has to hear at once, None when the answer comes by the feed."""
-        message = Interact(self.generation, self.page, self.number, self.call, self.worker)
+        message = Interact(self.generation, self.page, self.number, self.call, self.worker, self.after)
         try:
             result = await submit(service, instance, message, on_waiting)
         except BrokerError as exc:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-from htagweb_broker import Answered, Emission, Ended, EndReason, UpdatedByApp
+from htagweb_broker import Answered, Emission, Ended, UpdatedByApp
 from starlette.datastructures import QueryParams
 
 from htagweb.web.pages import END_TEXTS, RETURNS_BY_ITSELF, RETURNS_ON_CLICK
@@ -159,10 +159,10 @@ def refusal(text: str, page: str | None = None, number: int | None = None) -> st
     return _encode({"err": text, "htagweb": extra} if extra else {"err": text}).decode()
 
 
-def ended(reason: EndReason, number: int | None = None) -> str:
-    """Return the news that the app process ended."""
+def ended(reason: str, number: int | None = None) -> str:
+    """Return the news that the app process ended; a reason of a later version is told as a crash."""
     restart = "auto" if reason in RETURNS_BY_ITSELF else "click" if reason in RETURNS_ON_CLICK else "button"
-    end = {"reason": reason, "text": END_TEXTS[reason], "restart": restart}
+    end = {"reason": reason, "text": END_TEXTS.get(reason, END_TEXTS["crashed"]), "restart": restart}
     return own(n=number, end=end) if number is not None else own(end=end)
 
 
@@ -175,11 +175,11 @@ def render(emission: Emission, recipient: str) -> str:
             return ended(reason, emission.number)
         case UpdatedByApp(dom, scripts):
             parts = [dom, scripts]
-        case Answered(page, number, dom, scripts):
+        case Answered(page, number, dom, scripts, refused):
             parts = [dom]
             if page == recipient:
                 parts.append(scripts)
-                extra |= {"page": page, "answers": number}
+                extra |= {"page": page, "answers": number} | ({"refused": True} if refused else {})
     members = [text for part in parts if (text := bytes(part).strip()[1:-1].strip())]
     members.append(b'"htagweb":' + _encode(extra))
     return (b"{" + b",".join(members) + b"}").decode()

@@ -32,6 +32,7 @@ function action(payload) {
 }
 """
 HTML = """<!doctype html><html><head>
+<meta http-equiv="Content-Security-Policy" content="%(csp)s">
 <script id="htagweb-config" type="application/json">%(config)s</script>
 <script src="/_/client.js?v=1"></script>
 <style>%(style)s</style><script>%(htag)s</script>
@@ -125,15 +126,20 @@ class ClientPage:
         self.loads = 0
         self.base = ""
         self.refuse_with: int | None = None
+        self.probes = 0
+        self.probe_status: int | None = 200
+        self.probe_headers: dict[str, str] = {}
         self.agrees = True
         self._changed = asyncio.Event()
         self._config = CONFIG
         self._style = ""
+        self._csp = ""
 
-    async def open(self, scheme: str = "http", style: str = "", **config: Any) -> ClientPage:
+    async def open(self, scheme: str = "http", style: str = "", csp: str = "", **config: Any) -> ClientPage:
         """Load the document, its client configured with ``config`` over the defaults."""
         self._config = CONFIG | config
         self._style = style
+        self._csp = csp
         await self.page.clock.install(time=START_MS / 1000)
         await self.page.clock.pause_at(START_MS / 1000 + 1)
         await self.page.route("**/*", self._handle_request)
@@ -144,14 +150,25 @@ class ClientPage:
     async def _handle_request(self, route: Route) -> None:
         if route.request.method == "POST":
             return await route.continue_()
+        if route.request.resource_type == "fetch":
+            return await self._handle_probe(route)
         if urlsplit(route.request.url).path == "/_/client.js":
             await route.fulfill(content_type="text/javascript", body=CLIENT_JS)
             return None
         self.loads += 1
         htag = f"window.load = {self.loads};{HTAG_JS}"
-        html = HTML % {"config": json.dumps(self._config), "style": self._style, "htag": htag}
-        await route.fulfill(content_type="text/html", body=html)
+        values = {"config": json.dumps(self._config), "style": self._style, "csp": self._csp, "htag": htag}
+        await route.fulfill(content_type="text/html", body=HTML % values)
         return self._changed.set()
+
+    async def _handle_probe(self, route: Route) -> None:
+        """Answer what the page asks before it reloads: None breaks the connection, 0 is no answer at all."""
+        self.probes += 1
+        self._changed.set()
+        if self.probe_status is None:
+            await route.abort("connectionrefused")
+        elif self.probe_status:
+            await route.fulfill(status=self.probe_status, headers=self.probe_headers)
 
     async def _handle_web_socket(self, route: WebSocketRoute) -> None:
         self.lines.append(Line(route, self._changed.set))
@@ -214,6 +231,14 @@ class ClientPage:
         """Wait until the document was asked for ``count`` times, and the last one runs."""
         await self.until(lambda: self.loads >= count, f"{count} loads (got {self.loads})")
         await self.until_js(f"window.load === {count}")
+
+    async def until_probes(self, count: int) -> None:
+        """Wait until the page has asked for itself ``count`` times."""
+        await self.until(lambda: self.probes >= count, f"{count} probes (got {self.probes})")
+
+    async def until_asked(self) -> None:
+        """Wait until the page knows that there is no page in its place, and offers to ask again."""
+        await self.page.get_by_role("button", name="Try now").wait_for()
 
     async def inspect(self, what: str) -> Any:
         """Return one value of the client's inspection: state, last, unanswered."""

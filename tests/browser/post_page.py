@@ -150,10 +150,10 @@ class PostPage(ClientPage):
         self.server = server
         server.changed = self._changed.set
 
-    async def open(self, scheme: str = "http", style: str = "", **config: Any) -> PostPage:
+    async def open(self, scheme: str = "http", style: str = "", csp: str = "", **config: Any) -> PostPage:
         """Load the document, configured for POSTs."""
         self.base = self.server.base
-        await super().open(scheme, style, http_only=True, **config)
+        await super().open(scheme, style, csp, http_only=True, **config)
         return self
 
     async def post(self, count: int) -> Post:

@@ -62,8 +62,7 @@ async def test_too_many_pages_are_told_and_trying_again_is_offered(open_page: Op
     await expect(client.notice).to_have_text("64 pages are open already.")
     assert await client.is_off()
     await client.interact("meanwhile")
-    await client.run(120_000)
-    await client.page.evaluate("window.dispatchEvent(new Event('online'))")
+    await client.run(14_900)
     assert (await client.inspect("state"), len(client.lines)) == ("paused", 1)
     await client.click("Try again")
     second = await client.line(2)
@@ -74,6 +73,31 @@ async def test_too_many_pages_are_told_and_trying_again_is_offered(open_page: Op
         line.query["page"], [0, "meanwhile"],
     )  # fmt: skip
     assert not await client.is_off()
+
+
+async def test_a_page_too_many_tries_again_by_itself_within_half_a_minute(open_page: OpenPage) -> None:
+    client = await open_page()
+    await client.random(0.999999)
+    await client.dropped(await client.line(1), code=4429)
+    await client.run(30_000)
+    await client.dropped(await client.line(2), code=4429)
+    await expect(client.notice).to_be_visible()
+    await client.run(30_000)
+    await client.line(3)
+    await expect(client.notice).to_be_visible()
+    await client.ready(3)
+    await expect(client.notice).to_be_hidden()
+
+
+@pytest.mark.parametrize("wake", ["online", "visibilitychange"])
+async def test_a_page_too_many_tries_again_when_somebody_comes_back_to_it(
+    open_page: OpenPage, wake: str
+) -> None:
+    client = await open_page()
+    await client.dropped(await client.line(1), code=4429)
+    target = "window" if wake == "online" else "document"
+    await client.page.evaluate(f"{target}.dispatchEvent(new Event('{wake}'))")
+    await client.line(2)
 
 
 async def test_too_many_pages_without_a_reason_are_told_too(open_page: OpenPage) -> None:

@@ -57,6 +57,17 @@ async def test_a_lost_connection_is_told_after_a_second_until_ready(open_page: O
     await expect(client.notice).to_be_hidden()
 
 
+async def test_what_is_kept_while_the_connection_is_lost_is_told(open_page: OpenPage) -> None:
+    client = await open_page()
+    await client.ready()
+    await lose(client, 4)
+    await expect(client.notice).to_have_text(LOST)
+    await client.interact("a")
+    await expect(client.notice).to_have_text(f"{LOST}\nYour last action is kept until then.")
+    await client.interact("b", "c")
+    await expect(client.notice).to_have_text(f"{LOST}\nYour last 3 actions are kept until then.")
+
+
 async def test_a_loss_of_less_than_a_second_is_not_told(open_page: OpenPage) -> None:
     client = await open_page()
     await client.dropped(await client.ready())
@@ -196,15 +207,56 @@ async def test_nothing_pulses_for_who_asked_for_less_motion(open_page: OpenPage)
     await expect(client.notice).to_be_visible()
 
 
-@pytest.mark.parametrize("code", [4400, 4403])
-async def test_a_page_that_is_refused_says_why_and_does_not_try_again(open_page: OpenPage, code: int) -> None:
+async def test_a_page_that_is_refused_says_why_and_does_not_try_again(open_page: OpenPage) -> None:
     client = await open_page()
-    await client.dropped(await client.line(1), code=code, reason="This page is of another user.")
+    await client.dropped(await client.line(1), code=4403, reason="This page is of another user.")
     await expect(client.notice).to_have_text("This page is of another user.")
     await client.run(60_000)
     assert len(client.lines) == 1
     await client.click("Reload")
     await client.until_loads(2)
+
+
+async def test_a_page_that_is_not_understood_says_so_and_is_loaded_anew(open_page: OpenPage) -> None:
+    """Its client is perhaps of an older release than the web worker."""
+    client = await open_page()
+    await client.dropped(await client.line(1), code=4400, reason="expected page, generation and last")
+    await expect(client.notice).to_have_text("expected page, generation and last")
+    await client.run(1_500)
+    await client.until_loads(2)
+
+
+async def test_what_the_supervisor_refused_is_told(open_page: OpenPage) -> None:
+    client = await open_page()
+    line = await client.ready()
+    await client.interact("a")
+    control = {"n": 13, "page": line.query["page"], "answers": 2, "refused": True}
+    line.send(control, err="Too many interactions wait for an answer.")
+    await expect(client.notice).to_have_text("Too many interactions wait for an answer.")
+    assert await client.inspect("unanswered") == []
+
+
+async def test_what_the_web_worker_could_not_pass_on_is_told(open_page: OpenPage) -> None:
+    """htag writes errors to the browser's console alone."""
+    client = await open_page()
+    line = await client.ready()
+    await client.interact("a")
+    control = {"page": line.query["page"], "answers": 2}
+    line.send(control, err="This click may not have been carried out.")
+    await expect(client.notice).to_have_text("This click may not have been carried out.")
+    assert await client.inspect("unanswered") == []
+    assert [call["err"] for call in await client.calls()] == ["This click may not have been carried out."]
+    await client.run(10_000)
+    await expect(client.notice).to_be_hidden()
+
+
+async def test_what_the_app_raised_is_told_by_htag_alone(open_page: OpenPage) -> None:
+    client = await open_page()
+    line = await client.ready()
+    await client.interact("a")
+    line.send({"n": 13, "page": line.query["page"], "answers": 2}, err="ValueError: no luck")
+    await client.until_js("htagweb.inspect().last === 13")
+    await expect(client.notice).to_be_hidden()
 
 
 async def test_the_hundred_and_first_unanswered_click_is_refused_until_one_is_answered(

@@ -137,7 +137,7 @@ async def test_what_the_hello_answers_is_not_sent_again(post_page: PostPage) -> 
     assert [call["post"] for call in await post_page.calls() if "post" in call] == ["a"]
 
 
-@pytest.mark.parametrize("status", [409, 502, 503, 504])
+@pytest.mark.parametrize("status", [409, 429, 502, 503, 504, 522])
 async def test_a_passing_refusal_is_told_and_tried_again(post_page: PostPage, status: int) -> None:
     await post_page.open_ready()
     await post_page.random(0.0)
@@ -152,7 +152,7 @@ async def test_a_passing_refusal_is_told_and_tried_again(post_page: PostPage, st
             await hello.refuse(status)
             await post_page.until_state("retrying")
     await post_page.run(125)
-    await expect(post_page.notice).to_have_text(LOST)
+    await expect(post_page.notice).to_have_text(f"{LOST}\nYour last action is kept until then.")
     await hello.answer()
     assert (await post_page.post(7)).extra["n"] == 2
     await expect(post_page.notice).to_be_hidden()

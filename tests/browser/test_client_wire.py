@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.browser.client_page import ClientPage, OpenPage
+    from tests.browser.client_page import OpenPage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -339,59 +339,24 @@ async def test_after_close_1009_the_largest_is_refused_and_the_rest_moves_up(ope
     ]  # fmt: skip
 
 
-async def reload_by(client: ClientPage, how: str) -> None:
-    """Make the newest load of the page reload by itself, in one of the three ways."""
-    line = await client.line(client.loads)
-    if how == "message":
-        line.send({"reload": True})
-    elif how == "close code":
-        await line.close(code=4404)
-    else:
-        line.send({"end": {"reason": "replaced", "text": "The app was replaced.", "restart": "auto"}})
-    await client.until_state("ended")
-
-
-@pytest.mark.parametrize("how", ["message", "close code"])
-async def test_a_stale_page_is_loaded_anew_within_300_ms(open_page: OpenPage, how: str) -> None:
+async def test_a_second_ready_sends_again_in_order_what_is_still_unanswered(open_page: OpenPage) -> None:
+    """The web worker says it after its own connection to the broker was interrupted."""
     client = await open_page()
-    await reload_by(client, how)
-    await client.run(300)
-    await client.until_loads(2)
-
-
-@pytest.mark.parametrize("how", ["message", "close code", "end"])
-async def test_a_page_reloads_by_itself_five_times_a_minute_at_most(open_page: OpenPage, how: str) -> None:
-    client = await open_page()
-    for load in range(2, 7):
-        await reload_by(client, how)
-        await client.run(1_500)
-        await client.until_loads(load)
-    await reload_by(client, how)
-    await client.run(5_000)
-    assert client.loads == 6
-    await client.click("Start again" if how == "end" else "Reload")
-    await client.until_loads(7)
-
-
-@pytest.mark.parametrize(("steady_ms", "stored"), [(29_000, True), (30_000, False)])
-async def test_thirty_seconds_of_being_ready_clear_the_count_of_reloads(
-    open_page: OpenPage, steady_ms: int, stored: bool
-) -> None:
-    client = await open_page(ping_s=60)
-    await reload_by(client, "message")
-    await client.run(300)
-    await client.until_loads(2)
-    (await client.line(2)).send({"ready": True})
-    await client.until_state("ready")
-    await client.run(steady_ms)
-    keys = await client.page.evaluate("Object.keys(sessionStorage)")
-    assert keys == (["htagweb.reloads:/_/examples.main.App"] if stored else [])
-
-
-async def test_without_storage_no_page_reloads_by_itself(open_page: OpenPage) -> None:
-    client = await open_page()
-    await client.line(1)
-    await client.page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('blocked') } }")
-    await reload_by(client, "message")
-    await client.run(5_000)
-    assert client.loads == 1
+    line = await client.ready()
+    await client.interact("a", "b", "c")
+    await client.received(line, 4)
+    client.answer(line, 3)
+    await client.until_js("htagweb.inspect().unanswered.length === 2")
+    line.send({"ready": True})
+    await client.received(line, 6)
+    assert line.numbers == [1, 2, 3, 4, 2, 4]
+    assert line.texts[4:] == [line.texts[1], line.texts[3]]
+    line.send({"ready": True})
+    await client.interact("d")
+    await client.received(line, 9)
+    assert line.numbers[6:] == [2, 4, 5]
+    assert (await client.inspect("state"), len(client.lines)) == ("ready", 1)
+    await client.run(24_900)
+    assert line.pings == []
+    await client.run(100)
+    await client.until(lambda: line.pings == [1], "one ping, as with one ready")

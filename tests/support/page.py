@@ -27,6 +27,7 @@ class PageClient:
         self.last = 0
         self.sent = 0
         self.waiting: dict[int, str] = {}
+        self.texts: dict[int, str] = {}
         self.answers: dict[int, dict[str, Any]] = {}
         self.actions: list[dict[str, Any]] = []
         self.gaps: list[tuple[int, int]] = []
@@ -93,7 +94,10 @@ class PageClient:
     async def _read(self, socket: websockets.ClientConnection) -> None:
         with contextlib.suppress(websockets.ConnectionClosed):
             async for text in socket:
+                is_again = self.ready.is_set() and json.loads(text).get("htagweb", {}).get("ready")
                 self._take(json.loads(text))
+                for waiting in list(self.waiting.values()) if is_again else ():
+                    await socket.send(waiting)
 
     def _take(self, message: dict[str, Any]) -> None:
         extra = message.pop("htagweb", {})
@@ -135,7 +139,7 @@ class PageClient:
         self.sent += 1
         message = {"id": tag or self.body(), "method": method, "args": list(args), "kargs": {}, "event": {}}
         text = json.dumps({**message, "htagweb": {"n": self.sent}})
-        self.waiting[self.sent] = text
+        self.waiting[self.sent] = self.texts[self.sent] = text
         with contextlib.suppress(websockets.ConnectionClosed):
             await self.send(text)
         return self.sent

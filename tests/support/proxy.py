@@ -14,7 +14,8 @@ class Proxy:
 
     def __init__(self, tasks: asyncio.TaskGroup, port: int, idle_s: float | None) -> None:
         self._tasks = tasks
-        self._port = port
+        self.port = port
+        """Where new connections go."""
         self._idle_s = idle_s
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         self.base = ""
@@ -34,7 +35,7 @@ class Proxy:
 
     async def _serve(self, connection: _Connection) -> None:
         try:
-            await connection.run(self._port, self._idle_s)
+            await connection.run(self.port, self._idle_s)
         except TimeoutError:
             self.idle_cuts += 1
 

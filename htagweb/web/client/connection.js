@@ -9,6 +9,7 @@ const PONG_LIMIT_MS = 10_000;
 const QUICK_PONG_LIMIT_MS = 3_000;
 const TICK_MS = Math.max(1_000, PING_MS / 10);
 const STEADY_MS = 30_000;
+const PAUSE_MS = [15_000, 30_000];
 const LOST = "Connection lost. Reconnecting\u2026";
 const WAITING = "Waiting for the server\u2026";
 
@@ -26,7 +27,7 @@ class Connection {
   #pongDue_ms = 0;
 
   /* `open(events)` makes a line. Handlers: `received(message)`, `closed({code, reason})` decides how to go
-     on, `steady()` when a line has been ready for a while. */
+     on, `steady()` when a line has been ready for a while, `kept()` tells how much waits for the next. */
   constructor(open, notices, handlers) {
     this.#open = open;
     this.#notices = notices;
@@ -47,7 +48,7 @@ class Connection {
 
   /* Send these texts, if a line is ready; else they are for the next `becomeReady`. */
   send(...texts) {
-    if (this.state !== "ready") return;
+    if (this.state !== "ready") return this.#notices.refresh();
     if (!this.#line.expecting) this.#heard_ms = Date.now(); // silence means something from now on
     texts.forEach((text) => this.#line.send(text));
   }
@@ -57,27 +58,30 @@ class Connection {
     this.#failures = 0;
     this.#off = false;
     this.markBody();
-    this.#notices.hide("lost");
+    this.#notices.hide("lost", "paused");
     this.#timers.after("steady", STEADY_MS, this.#handlers.steady);
     this.send(...texts);
   }
 
   retry() {
     this.#disconnect("retrying");
-    const step_ms = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures);
-    const wait_ms = jittered([step_ms / 2, step_ms]);
+    const wait_ms = backedOff(FIRST_RETRY_MS, LONGEST_RETRY_MS, this.#failures);
     this.#failures += 1;
     this.#timers.after("retry", wait_ms, () => this.connect());
+    this.#notices.hide("paused");
     this.#markOff();
     // The button stays from the first long wait until ready: it would flicker and lose the focus.
-    if (wait_ms > OFFER_RETRY_OVER_MS) this.#notices.show("lost", LOST, "Try now", () => this.#connectNow());
+    if (wait_ms <= OFFER_RETRY_OVER_MS) return;
+    this.#notices.show("lost", this.#tellLost, "Try now", () => this.#connectNow());
   }
 
-  /* No line until `connect`; what is asked meanwhile waits. */
-  pause() {
+  /* No line for a long while, or until somebody asks for it; what is asked meanwhile waits. */
+  pause(text) {
     this.#disconnect("paused");
     this.#setOff(true);
     this.#notices.hide("lost", "waiting");
+    this.#notices.show("paused", text, "Try again", () => this.#connectNow());
+    this.#timers.after("retry", jittered(PAUSE_MS), () => this.connect());
   }
 
   end() {
@@ -127,7 +131,9 @@ class Connection {
   }
 
   #connectNow() {
-    if (this.state === "retrying") this.connect();
+    if (this.state !== "retrying" && this.state !== "paused") return;
+    this.#notices.hide("paused"); // said again if it is still so
+    this.connect();
   }
 
   #disconnect(newState) {
@@ -139,8 +145,14 @@ class Connection {
 
   #markOff() {
     this.#setOff(true);
-    this.#notices.showLater(TELL_LOST_AFTER_MS, "lost", LOST);
+    this.#notices.showLater(TELL_LOST_AFTER_MS, "lost", this.#tellLost);
   }
+
+  #tellLost = () => {
+    const count = this.#handlers.kept();
+    if (!count) return LOST;
+    return `${LOST}\nYour last ${count === 1 ? "action is" : `${count} actions are`} kept until then.`;
+  };
 
   #setOff(off) {
     this.#off = off;

@@ -5,6 +5,7 @@ const ERROR_SHOWN_MS = 10_000;
 class Interactions {
   #texts = new Map(); // number -> the exact text
   #issued = 0;
+  #started = 0; // the last one that the page asked by itself while it started
   #notices;
 
   constructor(notices) {
@@ -13,6 +14,11 @@ class Interactions {
 
   get size() {
     return this.#texts.size;
+  }
+
+  /* How many a person may have asked for; what the page asks at its start, the next load asks again. */
+  get asked() {
+    return this.numbers.filter((n) => n > this.#started).length;
   }
 
   get numbers() {
@@ -31,6 +37,10 @@ class Interactions {
     this.#issued += 1;
     this.#texts.set(this.#issued, text);
     return text;
+  }
+
+  markStarted() {
+    this.#started = this.#issued;
   }
 
   settle(n) {
@@ -52,6 +62,7 @@ class Interactions {
       if (n > refused) this.#texts.set(n - 1, JSON.stringify({ ...JSON.parse(each), htagweb: { n: n - 1 } }));
     }
     this.#issued -= 1;
+    if (refused <= this.#started) this.#started -= 1;
     this.#notices.hide("full");
     this.#showTooLarge(`${sizeOf(text)} bytes`);
   }

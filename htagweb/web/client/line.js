@@ -41,6 +41,9 @@ function closingOf(error) {
   return { code: CLOSE.restarting, reason: "" };
 }
 
+/* Whether a status is of a server, or of a proxy before it, that may answer otherwise in a while. */
+const isPassing = (status) => status >= 502 || [408, 425, 429].includes(status);
+
 /* `position()` tells the worker where this page is: page, generation, last. */
 function openLine(position, events) {
   if (config.http_only) {

@@ -1,5 +1,5 @@
 /* Notices: what is said to the person at the lower edge; one shown at a time, the most serious first. */
-const SERIOUSNESS = ["end", "error", "full", "lost", "waiting"];
+const SERIOUSNESS = ["reload", "end", "paused", "error", "unanswered", "full", "lost", "waiting"];
 const NOTICE_STYLE = `
   :host { all: initial !important; display: block !important; position: fixed !important;
     inset: auto 0 0 0 !important; z-index: 2147483647 !important; pointer-events: none !important; }
@@ -11,7 +11,8 @@ const NOTICE_STYLE = `
     opacity: 0; visibility: hidden; transition: opacity .2s, visibility .2s; }
   .card.shown { opacity: 1; visibility: visible; pointer-events: auto; }
   .dot { flex: none; width: 8px; height: 8px; border-radius: 50%; background: var(--red); }
-  .lost .dot { background: var(--amber); } .waiting .dot { background: var(--blue); }
+  .lost .dot, .unanswered .dot { background: var(--amber); }
+  .waiting .dot, .reload .dot { background: var(--blue); }
   .text { white-space: pre-line; }
   button { margin: -4px -8px -4px 0; }
   @media (max-width: 480px) { .card { flex-wrap: wrap; justify-content: end; } .text { flex: 1 0 80%; }
@@ -22,7 +23,7 @@ const NOTICE_HTML =
   `<span class="dot"></span><span class="text"></span><button type="button"></button></div></div>`;
 
 class Notices {
-  #shown = new Map(); // kind -> {text, label, act}
+  #shown = new Map(); // kind -> {text, label, act}; a text may be a function, asked whenever it is shown
   #timers = new Timers(); // of the kind's name
   #host = document.createElement("htagweb-notice");
   #card = null;
@@ -33,9 +34,9 @@ class Notices {
     this.#render();
   }
 
-  /* Show it for a while, unless it is dismissed before. */
-  showFor(duration_ms, kind, text) {
-    const dismiss = () => this.hide(kind);
+  /* Show it for a while, unless it is dismissed before; both call `gone`. */
+  showFor(duration_ms, kind, text, gone = () => {}) {
+    const dismiss = () => (this.hide(kind), gone());
     this.show(kind, text, "Dismiss", dismiss);
     this.#timers.after(kind, duration_ms, dismiss);
   }
@@ -52,6 +53,10 @@ class Notices {
     this.#render();
   }
 
+  refresh() {
+    if (this.#shown.size) this.#render();
+  }
+
   pulse() {
     this.#render();
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -66,8 +71,9 @@ class Notices {
     if (!kind) return;
     const { text, label, act } = this.#shown.get(kind);
     const [, line, button] = this.#card.children; // after the dot
+    const words = typeof text === "function" ? text() : text;
     // Written only when changed: a screen reader would say it again.
-    if (line.textContent !== text) line.textContent = text;
+    if (line.textContent !== words) line.textContent = words;
     if (button.textContent !== label) button.textContent = label;
     button.hidden = !label;
     button.onclick = act;

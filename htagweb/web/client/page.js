@@ -1,12 +1,13 @@
 /* The page: puts the parts together. */
-const ENDED_TOO_OFTEN = "This page could not be brought up to date by itself.";
 const NOT_SEALED = "What came from the server was altered on its way, several times in a row.";
+const REFUSED = "This page cannot be connected.";
 const TOO_MANY = "Too many pages are open. Close some of them.";
 const MOST_NOT_SEALED = 3;
 
 const notices = new Notices();
 const overlay = new Overlay();
-const reloads = new Reloads();
+const reloads = new Reloads(notices);
+const unanswered = new Unanswered(notices);
 const interactions = new Interactions(notices);
 const actions = new Actions({
   missed: () => connection.retry(), // the server sends again what is missing
@@ -19,6 +20,7 @@ const connection = new Connection((events) => openLine(position, events), notice
   received: (message) => actions.receive(message),
   closed: handleClosed,
   steady: handleSteady,
+  kept: () => interactions.asked,
 });
 let reopensOnClick = false;
 let notSealed = 0; // lines closed for it since one was steady
@@ -42,8 +44,12 @@ function handleClickAfterEnd() {
 function apply(message) {
   guarded(() => window.action(message));
   connection.markBody(); // the update may have replaced the body
-  // Not the news that this page is reloaded: the app is not wrong.
-  if (config.debug && message?.err && !message.htagweb?.reload) overlay.show(String(message.err));
+  const { err, htagweb: control } = message ?? {};
+  if (!err || control?.reload) return; // a reload says enough
+  // Without a number the web worker says it, of an interaction that it could not pass on; "refused" is the
+  // supervisor's word. Of what the app raises, htag tells in its own way.
+  if (control && (!control.n || control.refused)) notices.showFor(ERROR_SHOWN_MS, "error", String(err));
+  else if (config.debug) overlay.show(String(err));
 }
 
 function handleControl({ ready, waiting, text, reload, end }) {
@@ -55,11 +61,10 @@ function handleControl({ ready, waiting, text, reload, end }) {
 
 function handleClosed({ code, reason }) {
   if (code === CLOSE.gone) return handleStale();
-  if (code === CLOSE.badHello || code === CLOSE.forbidden) {
-    return stop(reason || "This page cannot be connected.", "Reload");
-  }
+  if (code === CLOSE.badHello) return reloadLater(END_RELOAD_MS, reason || REFUSED); // of another version?
+  if (code === CLOSE.forbidden) return stop(reason || REFUSED, "Reload");
   if (code === CLOSE.cannotSeal) return stop(reason);
-  if (code === CLOSE.tooMany) return pause(reason || TOO_MANY);
+  if (code === CLOSE.tooMany) return connection.pause(reason || TOO_MANY);
   if (code === CLOSE.notSealed) {
     notSealed += 1;
     if (notSealed >= MOST_NOT_SEALED) return stop(NOT_SEALED, "Reload");
@@ -77,52 +82,48 @@ function handleSteady() {
 
 // --- endings
 function handleEnd({ reason, text, restart }) {
-  // "May": whether what was in flight was carried out before the end is not known.
-  const count = interactions.size;
-  const what = count === 1 ? "action" : `${count} actions`;
-  const lines = count ? `${text}\nYour last ${what} may not have been carried out.` : text;
-  const wasClick = restart === "click" && config.http_only && count; // such a page hears of the end by it
+  // A page without a WebSocket hears of the end by a click.
+  const wasClick = restart === "click" && config.http_only && interactions.size;
   if (reason === "changed" || wasClick) {
-    stop(lines);
+    stop(text);
     reloads.now(); // not counted: a developer saves more often than the brake allows
-  } else if (restart === "auto" && reloads.count()) {
-    stop(lines);
-    reloads.after(END_RELOAD_MS);
-  } else {
-    stop(lines, "Start again");
+  } else if (restart === "auto") reloadLater(END_RELOAD_MS, text);
+  else {
+    stop(text, "Start again");
     reopensOnClick = restart === "click";
   }
 }
 
-function handleStale() {
-  if (reloads.count()) {
-    stop();
-    reloads.after(STALE_RELOAD_MS);
-  } else stop(ENDED_TOO_OFTEN, "Reload");
+const handleStale = () => reloadLater(STALE_RELOAD_MS);
+
+function reloadLater(range_ms, text = "") {
+  stop(text);
+  reloads.later(range_ms);
 }
 
 /* No connection and no interaction from here on; a text without a button goes with the coming reload, or
    says what to do. */
 function stop(text = "", label = "") {
+  const count = interactions.asked;
   connection.end();
   interactions.clear();
-  notices.hide("error", "full", "lost", "waiting");
-  if (text) notices.show("end", text, label, reloads.now);
-}
-
-/* No connection until somebody asks for it. */
-function pause(text) {
-  connection.pause();
-  notices.show("end", text, "Try again", () => {
-    notices.hide("end");
-    connection.connect();
-  });
+  notices.hide("paused", "error", "full", "lost", "waiting");
+  if (!label) unanswered.add(count);
+  const lines = [text, unansweredText(count)].filter(Boolean).join("\n");
+  if (lines) notices.show("end", lines, label, () => reloads.now());
 }
 
 // --- page life
 function handleLoaded() {
   guarded(() => window.start());
+  interactions.markStarted();
+  unanswered.tell();
   connection.connect();
+}
+
+function wake() {
+  connection.wake();
+  reloads.wake();
 }
 
 window.interact = interact;
@@ -130,7 +131,7 @@ const inspect = () => ({ state: connection.state, last: actions.last, unanswered
 window.htagweb = Object.freeze({ page, inspect });
 
 document.addEventListener("DOMContentLoaded", handleLoaded);
-document.addEventListener("visibilitychange", () => document.hidden || connection.wake());
-window.addEventListener("online", () => connection.wake());
+document.addEventListener("visibilitychange", () => document.hidden || wake());
+window.addEventListener("online", wake);
 window.addEventListener("pagehide", () => connection.leave());
 window.addEventListener("pageshow", (event) => event.persisted && connection.comeBack());

@@ -8,7 +8,6 @@
 const MOST_OPEN_POSTS = 5; // browsers open six connections to one host: one is left for a hello
 const HEADERS_LIMIT_MS = 45_000; // longer than the worker's patience with an absent broker
 const SLOW_HEADERS_MS = 3_000;
-const BREAKS = [409, 502, 503, 504]; // sent again, with the same number, on the next line
 const CLOSES = {
   403: CLOSE.forbidden,
   404: CLOSE.gone,
@@ -91,7 +90,8 @@ class PostLine {
      again it would be refused again. */
   #refused(status, reason, n) {
     if (status in CLOSES) throw new LineError(CLOSES[status], reason);
-    if (BREAKS.includes(status)) throw new LineError(CLOSE.restarting);
+    // Sent again, with the same number, on the next line.
+    if (status === 409 || isPassing(status)) throw new LineError(CLOSE.restarting);
     if (n === undefined) throw new LineError(status === 400 ? CLOSE.badHello : CLOSE.restarting, reason);
     const refusal = { err: reason || `The server answered ${status}.`, htagweb: { page, answers: n } };
     return { messages: async () => [refusal] };

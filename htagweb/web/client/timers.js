@@ -21,3 +21,9 @@ class Timers {
 
 /* Pages of one dead host must not come back all at once. */
 const jittered = ([low, high]) => low + Math.random() * (high - low);
+
+/* A wait that doubles with each time, up to a longest one. */
+function backedOff(first_ms, longest_ms, times) {
+  const step_ms = Math.min(longest_ms, first_ms * 2 ** times);
+  return jittered([step_ms / 2, step_ms]);
+}

@@ -65,6 +65,19 @@ async def test_the_query_is_how_the_app_is_launched(site: Site) -> None:
     assert message.worker == site.service.worker
 
 
+async def test_after_a_new_connection_to_the_broker_the_page_is_asked_for_again(site: Site) -> None:
+    site.own()
+    async with asyncio.TaskGroup() as tasks:
+        getting = tasks.create_task(site.get())
+        await site.opened()
+        site.broker.connections += 1
+        await until(lambda: len(site.broker.of("open")) == 2, "it is asked for again")
+        await site.reply()
+    assert getting.result().status_code == 200
+    first, second = site.broker.of("open")
+    assert first == second
+
+
 async def test_a_living_owner_is_asked_and_nobody_else(site: Site) -> None:
     site.own()
     await site.get_answered()

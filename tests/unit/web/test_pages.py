@@ -72,7 +72,7 @@ def test_a_problem_page_escapes_title_and_detail() -> None:
 
 
 def test_a_problem_page_tries_again_only_when_that_helps() -> None:
-    again, final = pages.problem(503, "t", "x", retry=True), pages.problem(500, "t", "x")
+    again, final = pages.problem(503, "t", "x", retry_s=3), pages.problem(500, "t", "x")
     assert 'http-equiv="refresh"' in text(again)
     assert again.headers["retry-after"] == str(pages.RETRY_S)
     assert 'http-equiv="refresh"' not in text(final)
@@ -102,7 +102,7 @@ def test_without_a_supervisor_the_page_says_the_command() -> None:
     ("reason", "status", "again"),
     [
         ("refused", 500, False),
-        ("crashed", 500, False),
+        ("crashed", 500, True),
         ("exit", 500, False),
         ("inactivity", 500, False),
         ("interaction_timeout", 504, False),
@@ -122,15 +122,25 @@ def test_an_app_that_did_not_start_is_told_by_its_reason(reason: EndReason, stat
 @pytest.mark.parametrize("reason", ["refused", "crashed", "interaction_timeout", "changed"])
 def test_in_debug_a_page_that_did_not_start_asks_again_soon_without_a_reload(reason: EndReason) -> None:
     page = pages.not_started(reason, "no", "", debug=True)
-    assert "setTimeout(tryAgain, 1000)" in text(page)
+    assert "setTimeout(tryAgain, 1 * " in text(page)
     assert page.headers["retry-after"] == "1"
     # Without scripts it is loaded again.
     assert re.findall("<noscript><meta|<meta http-equiv", text(page)) == ["<noscript><meta"]
 
 
-def test_without_debug_no_page_has_the_script_that_asks_again() -> None:
+def test_without_debug_a_page_that_only_its_developer_can_mend_does_not_ask_again() -> None:
     assert "tryAgain" not in text(pages.not_started("refused", "no", ""))
-    assert "tryAgain" not in text(pages.no_supervisor())
+
+
+def test_an_app_that_crashed_at_its_start_is_asked_for_again_but_seldom() -> None:
+    page = pages.not_started("crashed", "no", "")
+    assert page.headers["retry-after"] == str(pages.CRASHED_RETRY_S)
+    assert f"setTimeout(tryAgain, {pages.CRASHED_RETRY_S} * " in text(page)
+
+
+def test_a_problem_is_named_in_a_header_for_the_page_that_waits_for_another() -> None:
+    assert pages.no_room().headers["x-htagweb-problem"] == "All places are taken"
+    assert "x-htagweb-problem" not in pages.app_page("<html></html>", "", {}).headers
 
 
 def test_a_traceback_is_shown_escaped() -> None:

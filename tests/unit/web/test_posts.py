@@ -129,6 +129,19 @@ async def test_a_broker_that_stays_away_gives_the_interaction_up(site: Site) -> 
     assert "may not have been carried out" in posting.result().json()["err"]
 
 
+async def test_after_a_new_connection_to_the_broker_an_interaction_is_submitted_again(site: Site) -> None:
+    site.own()
+    async with asyncio.TaskGroup() as tasks:
+        posting = tasks.create_task(site.post(numbered(7)))
+        await submitted(site)
+        site.broker.connections += 1
+        await until(lambda: len(site.broker.of("submit")) == 2, "it is submitted again")
+        site.broker.emissions.append(answer(n=7))
+    assert posting.result().status_code == 200
+    first, second = site.broker.of("submit")
+    assert first == second
+
+
 async def test_a_broker_that_comes_back_gets_the_interaction(site: Site) -> None:
     site.own()
     site.broker.errors["submit"] = BrokerUnavailable("away")

@@ -155,6 +155,31 @@ async def test_the_end_is_told_and_the_socket_closed(site: Site, connect: Connec
     assert (socket.extras[-1]["end"]["reason"], socket.code) == ("exit", NORMAL)
 
 
+async def test_a_server_that_had_been_away_has_the_page_send_again_what_was_not_answered(
+    site: Site, connect: Connected
+) -> None:
+    site.own()
+    socket = await ready(connect())
+    site.broker.feed.interrupt(update(4))
+    await until(lambda: socket.extras == [{"ready": True}, {"n": 4}, {"ready": True}], "ready once more")
+    await until(lambda: site.broker.of("submit") == [(Connect(GENERATION),)] * 2, "the app hears of it")
+
+
+async def test_an_interaction_names_the_unanswered_one_before_it(site: Site, connect: Connected) -> None:
+    site.own()
+    socket = await ready(connect())
+    for number in (1, 2, 3):
+        socket.say({"id": 1, "htagweb": {"n": number}})
+    await until(lambda: len(site.broker.of("submit")) == 4, "submissions")
+    site.broker.feed.put_nowait(Emission(4, GENERATION, Answered(PAGE, 3, RAW, RAW)))
+    await socket.hears(lambda extra: extra.get("n") == 4)
+    for number in (2, 4):
+        socket.say({"id": 1, "htagweb": {"n": number}})
+    await until(lambda: len(site.broker.of("submit")) == 6, "submissions")
+    asked = [message for (message,) in site.broker.of("submit") if isinstance(message, Interact)]
+    assert [(each.number, each.after) for each in asked] == [(1, 0), (2, 1), (3, 2), (2, 1), (4, 2)]
+
+
 async def test_a_broken_feed_is_told_to_load_anew(site: Site, connect: Connected) -> None:
     site.own()
     site.broker.feed.put_nowait(FeedBroken("trimmed"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from htagweb_broker import Answered, Emission, Ended, EndReason, UpdatedByApp
+from htagweb_broker import Answered, Emission, Ended, UpdatedByApp
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from starlette.datastructures import QueryParams
@@ -219,15 +219,30 @@ def test_a_refusal_settles_the_interaction_that_it_names() -> None:
 
 
 @pytest.mark.parametrize("reason", sorted(END_TEXTS))
-def test_every_reason_has_a_text_and_a_way_back(reason: EndReason) -> None:
+def test_every_reason_has_a_text_and_a_way_back(reason: str) -> None:
     end = json.loads(wire.ended(reason, 9))["htagweb"]
     assert (end["n"], end["end"]["reason"], end["end"]["text"]) == (9, reason, END_TEXTS[reason])
     assert end["end"]["restart"] in ("auto", "button", "click")
     assert "n" not in json.loads(wire.ended(reason))["htagweb"]
 
 
+def test_a_reason_of_a_later_version_is_told_as_a_crash() -> None:
+    end = json.loads(wire.ended("bored"))["htagweb"]["end"]
+    assert end == {"reason": "bored", "text": END_TEXTS["crashed"], "restart": "button"}
+
+
 PARTS = [{}, {"update": {"1": '<b>"é"</b>'}}, {"update": {}, "stream": {"2": "}{"}}]
 SCRIPTS = [{}, {"post": 'say("}")'}, {"err": "no", "next": 'x,"y"'}]
+
+
+def test_a_refusal_by_the_supervisor_is_marked_for_its_page_alone() -> None:
+    nothing = msgspec.Raw(b"{}")
+    emission = Emission(5, GENERATION, Answered(PAGE, 3, nothing, msgspec.Raw(b'{"err":"no"}'), refused=True))
+    marked = {"n": 5, "page": PAGE, "answers": 3, "refused": True}
+    assert json.loads(wire.render(emission, PAGE)) == {"err": "no", "htagweb": marked}
+    assert json.loads(wire.render(emission, "other")) == {"htagweb": {"n": 5}}
+
+
 SPACES = [b"%s", b"  %s", b"%s\n ", b"\t%s "]
 
 
