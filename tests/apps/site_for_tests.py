@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from htagweb import Runner
-from htagweb.web import opening
+from htagweb.web import opening, submitting
 
 opening.PING_S = int(os.environ.get("PING_S", opening.PING_S))
+submitting.PATIENCE_S = float(os.environ.get("PATIENCE_S", submitting.PATIENCE_S))
 
 
 class Audit(Tag.body):  # type: ignore[misc]
@@ -79,6 +80,9 @@ class Audit(Tag.body):  # type: ignore[misc]
 
     def say(self, text: str) -> None:
         print(text)
+
+    def write(self, text: str) -> None:
+        print(text, end="", flush=True)
 
     def flood(self) -> None:
         """Print without end, from a task that no time limit concerns."""
@@ -198,6 +202,7 @@ serve("/failing", Failing)
 serve("/plain", Plain)
 serve("/session-reader", Reader)
 serve("/slow", Slow, timeout_interaction=1)
+serve("/greedy", "greedy_app.Greedy")
 serve("/no-module", "no_such_module.App")
 serve("/no-class", "site_for_tests.Nothing")
 serve("/broken", "broken_app.App")
