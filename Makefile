@@ -3,13 +3,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check system bench clean
+.PHONY: run test check system bench chaos clean
 
 run: .venv/run.stamp ## serve examples/main.py on http://localhost:8000
 	$(BIN)/python examples/main.py
 
 test: check system ## every check and every test
-	$(BIN)/pytest --ignore tests/documents
+	$(BIN)/pytest -n 3 --dist loadfile --ignore tests/documents
 
 check: .venv/dev.stamp ## lint, types, layers, documents
 	$(BIN)/ruff check .
@@ -20,6 +20,9 @@ check: .venv/dev.stamp ## lint, types, layers, documents
 
 bench: .venv/dev.stamp ## measure against htagweb 1.0.0; writes benchmarks/results.md
 	$(BIN)/python -m benchmarks
+
+chaos: .venv/dev.stamp system ## the long run of the fault suite; writes its tables into docs/reliability.md
+	$(BIN)/python -m tests.chaos --faults 200 --minutes 30 --write
 
 system: ## Chromium and Redis for the tests, through the system's package manager
 	tests/install-system-packages
