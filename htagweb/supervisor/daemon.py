@@ -35,7 +35,7 @@ TICK_S = 0.1
 REAP_S = 1.0
 MEASURE_S = 1.0
 MISSED_S = 0.2
-DRAIN_BATCH = 8
+DRAIN_BATCH = 4
 DRAIN_SPREAD = 0.5
 """Apps end a few at a time, over at most this part of the drain's time: their pages go elsewhere, and all
 at once would be a crowd there."""
@@ -341,20 +341,14 @@ class Supervisor:
         self.placement.drain()
         # 2. Each app ends when nobody waits for its answer, or when the time is over.
         deadline = self._clock.now() + self._settings.drain_s
-        batch = max(DRAIN_BATCH, math.ceil(apps * TICK_S / (self._settings.drain_s * DRAIN_SPREAD or TICK_S)))
-        while self.placement.instances:
-            late = self._clock.now() >= deadline
-            living = [owned for owned in self.placement.instances.values() if not owned.is_ending]
-            ready = (
-                living
-                if late
-                else [one for one in living if not one.is_busy][: random.randint(batch // 2, batch)]
-            )
-            for owned in ready:
+        least = max(DRAIN_BATCH, math.ceil(apps * TICK_S / (self._settings.drain_s * DRAIN_SPREAD or TICK_S)))
+        while self.placement.instances and self._clock.now() < deadline:
+            idle = [one for one in self.placement.instances.values() if not (one.is_ending or one.is_busy)]
+            for owned in idle[: random.randint(least, 2 * least)]:
                 owned.end("drained")
-            if late:
-                break
             await self._clock.sleep(TICK_S)
+        for owned in list(self.placement.instances.values()):
+            owned.end("drained")
         # 3. Their last words reach the broker while the heartbeat still says that they are ours.
         await asyncio.wait([placing], timeout=ENDING_S)
         if not placing.done():

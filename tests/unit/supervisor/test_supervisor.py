@@ -1,14 +1,18 @@
 """The supervisor's own life over fakes: heartbeat, the dead, ticks, the drain and its limits."""
 
 import asyncio
+import math
+from itertools import pairwise
+from typing import cast
 
 import msgspec
 import pytest
-from htagweb_broker import BrokerUnavailable, Record, SpawnEntry, limits
+from htagweb_broker import BrokerUnavailable, InstanceId, Record, SpawnEntry, limits
 
 from htagweb.host import frames
 from htagweb.supervisor import daemon
-from htagweb.supervisor.daemon import ENDING_S
+from htagweb.supervisor.daemon import DRAIN_SPREAD, ENDING_S, TICK_S
+from htagweb.supervisor.instance import OwnedInstance
 from htagweb.supervisor.restart import Restart
 from tests.support.fakes import turns
 from tests.unit.supervisor.daemons import Daemon, Running
@@ -157,6 +161,45 @@ async def test_an_app_that_nobody_waits_for_ends_at_once_as_drained(running: Run
     await it.clock.advance(0.1)
     assert task.done()
     assert it.broker.records[INSTANCE].reason == "drained"
+
+
+class Idle:
+    """An instance that nobody waits for, and that never quite ends."""
+
+    is_busy = False
+
+    def __init__(self) -> None:
+        self.is_ending = False
+
+    def end(self, reason: str) -> None:
+        self.is_ending = True
+
+    def tick(self, now: float) -> None:
+        """Nothing is due."""
+
+    def renew(self) -> None:
+        """Nothing expires."""
+
+
+async def test_a_drain_ends_a_few_apps_at_a_time_and_all_before_its_time_is_over(running: Running) -> None:
+    it, task = running
+    idle = [Idle() for _ in range(200)]
+    instances = {InstanceId(f"{number:064x}", "m.App"): one for number, one in enumerate(idle)}
+    it.supervisor.placement.instances = cast(dict[InstanceId, OwnedInstance], instances)
+    it.supervisor.stop()
+    await turns()
+    ended = [sum(one.is_ending for one in idle)]
+    while ended[-1] < len(idle):
+        await it.clock.advance(TICK_S)
+        ended.append(sum(one.is_ending for one in idle))
+    steps = [after - before for before, after in pairwise([0, *ended])]
+    least = math.ceil(200 * TICK_S / (3.0 * DRAIN_SPREAD))
+    assert all(least <= step <= 2 * least for step in steps[:-1])
+    assert len(set(steps)) > 1, "of random size"
+    assert len(steps) * TICK_S <= 3.0 * DRAIN_SPREAD
+    it.supervisor.placement.instances.clear()
+    await it.clock.advance(TICK_S)
+    assert task.done()
 
 
 async def test_a_running_interaction_may_finish(running: Running) -> None:
