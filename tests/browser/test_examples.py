@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -11,22 +10,20 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.support.examples import HOME, start
+from tests.support.examples import HOME, LONGEST_TURN_S, running
 from tests.support.processes import Process
 
 if TYPE_CHECKING:
     from tests.browser.conftest import NewUser
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(LONGEST_TURN_S + 60)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def main(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Process]:
     """Run examples/main.py for the module."""
-    process = start("main", tmp_path_factory.mktemp("main"))
-    yield process
-    process.popen.send_signal(signal.SIGINT)
-    process.popen.wait(30)
+    async with running("main", tmp_path_factory.mktemp("main")) as process:
+        yield process
 
 
 async def text(page: Page, css_class: str) -> str:

@@ -181,8 +181,10 @@ async def heard(work: Coroutine[Any, Any, object]) -> None:
         await work
 
 
-# redis-py closes its connection to a Sentinel a little later, when it is collected, and warns of that.
+# redis-py closes its connection to a Sentinel a little later, when it is collected; it warns of that, or its
+# stream does: whichever is collected first.
 @pytest.mark.filterwarnings("ignore:unclosed Connection:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:unclosed <StreamWriter:ResourceWarning")
 @pytest.mark.parametrize("turns", range(1, 24))
 async def test_a_refusal_takes_no_cancellation_away(turns: int) -> None:
     async with await asyncio.get_running_loop().create_server(Refusing, "127.0.0.1", 0) as serving:
