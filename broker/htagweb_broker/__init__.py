@@ -15,6 +15,7 @@ from htagweb_broker.errors import (
 )
 from htagweb_broker.feeds import Feed
 from htagweb_broker.inbox import Opened, Refused, Submitted
+from htagweb_broker.inboxes import Entry, Inboxes
 from htagweb_broker.inspection import Inspector, RunningApp, StoredSession
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.messages import (
@@ -42,7 +43,6 @@ from htagweb_broker.outbox import Emission, OutboxWriter
 from htagweb_broker.ownership import Claim, Claimed, Record
 from htagweb_broker.pages import Pages
 from htagweb_broker.presence import Beat, Heard, Presence, Supervisors
-from htagweb_broker.readers import Entry, InboxReaders
 from htagweb_broker.replies import Replied
 from htagweb_broker.seals import MOST_NUMBER, Taken
 from htagweb_broker.sessions import AppWrite, SessionData
@@ -73,7 +73,7 @@ __all__ = [
     "FeedBroken",
     "Heard",
     "InboxMessage",
-    "InboxReaders",
+    "Inboxes",
     "Inspector",
     "InstanceId",
     "Interact",

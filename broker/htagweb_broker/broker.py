@@ -9,12 +9,12 @@ from htagweb_broker.clock import Clock
 from htagweb_broker.connection import Client
 from htagweb_broker.feeds import Feeds
 from htagweb_broker.inbox import Inbox
+from htagweb_broker.inboxes import Deliver, Inboxes
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.outbox import OutboxReader, OutboxWriter
 from htagweb_broker.ownership import Ownership
 from htagweb_broker.pages import Pages
 from htagweb_broker.presence import Presence
-from htagweb_broker.readers import Deliver, InboxReaders
 from htagweb_broker.renewals import Renewals
 from htagweb_broker.replies import ReplyReader, ReplyWriter
 from htagweb_broker.seals import Seals
@@ -71,11 +71,13 @@ class SupervisorBroker:
         self,
         url: str,
         namespace: str,
+        supervisor: str,
         clock: Clock,
         deliver: Deliver,
+        *,
         session_ttl_s: int = limits.SESSION_TTL_S,
     ) -> None:
-        """``deliver`` gets what the inboxes of the instances in ``readers`` bring."""
+        """``deliver`` gets what the inboxes of the instances in ``inboxes`` bring."""
         endpoint = endpoint_of(url)
         self._keys = Keys(namespace)
         self._client = Client(endpoint)
@@ -88,7 +90,11 @@ class SupervisorBroker:
         self.spawns = Spawns(self._client, self._keys)
         self.waiting_spawns = Spawns(self._blocking, self._keys)
         """The same stream, over a connection of its own for blocking reads."""
-        self.readers = InboxReaders(endpoint, self._keys, self._client, deliver, clock)
+        channels = Channels(endpoint, clock)
+        channel = self._keys.inboxes(supervisor)
+        self.inboxes = Inboxes(
+            channels, self._client, self._keys, channel=channel, deliver=deliver, clock=clock
+        )
 
     @property
     def connections(self) -> int:

@@ -103,6 +103,13 @@ class Channels:
         BrokerUnavailable when it did not within 5 s.
         """
         follower = Follower(channel)
+        async with self.listen(follower):
+            yield follower
+
+    @asynccontextmanager
+    async def listen(self, follower: Follower) -> AsyncIterator[None]:
+        """Have a follower told of what its channel brings; else as ``follow``."""
+        channel = follower.channel
         first = channel not in self._followers
         self._followers.setdefault(channel, set()).add(follower)
         self._confirmations.setdefault(channel, asyncio.Event())
@@ -115,7 +122,7 @@ class Channels:
             except TimeoutError as exc:
                 raise BrokerUnavailable("a subscription was not confirmed in time") from exc
             follower.reset()
-            yield follower
+            yield
         finally:
             self._leave(follower)
 

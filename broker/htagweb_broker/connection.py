@@ -142,8 +142,6 @@ class Connection(asyncio.Protocol):
         self._on_push = on_push
         self._watch: asyncio.TimerHandle | None = None
         self._raw = raw
-        self.client_id: int | None = None
-        """The server's number of this connection, once it was asked for."""
         self.closed = self._loop.create_future()
         """Done when the connection is gone."""
         writer = raw._writer
@@ -159,6 +157,7 @@ class Connection(asyncio.Protocol):
 
     def write(self, *command: Argument) -> None:
         """Send a command without waiting for an answer: for a subscriber's connection only."""
+        # uvloop makes a system call of every write to a transport.
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing.append(hiredis.pack_command(command))  # type: ignore[arg-type]
@@ -290,15 +289,6 @@ class Client:
             if isinstance(answer, BaseException):
                 raise answer
         return answers
-
-    async def client_id(self) -> int:
-        """Return the server's number of the connection in use; a new connection has a new one."""
-        connection = self._connection
-        if connection is None or not connection.is_open:
-            connection = await self._open()
-        if connection.client_id is None:
-            connection.client_id = int(await connection.send(("CLIENT", "ID"), COMMAND_TIMEOUT_S))
-        return connection.client_id
 
     async def _open(self) -> Connection:
         async with self._opening:

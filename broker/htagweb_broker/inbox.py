@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, cast
 
 from htagweb_broker import limits
@@ -13,6 +14,9 @@ from htagweb_broker.scripts import Script
 
 Submitted = Literal["ok", "unknown", "stale", "ended", "busy"]
 """What became of a message: appended; no such instance; another generation; no process; inbox full."""
+
+NAMED_INSTANCES = 4096
+"""Instances whose keys' names are remembered: three hexadecimal conversions less for each click."""
 
 _open = Script("open")
 _submit = Script("submit")
@@ -37,8 +41,10 @@ class Inbox:
         self._caller = caller
         self._keys = keys
         self._session_ttl_ms = session_ttl_s * 1000
+        self._owners = keys.inboxes("")
+        self._of = lru_cache(NAMED_INSTANCES)(self._keys_of)
 
-    def _of(self, instance: InstanceId) -> tuple[str, ...]:
+    def _keys_of(self, instance: InstanceId) -> tuple[str, ...]:
         keys = self._keys
         return keys.instance(instance), keys.inbox(instance), keys.session(instance.session)
 
@@ -58,6 +64,8 @@ class Inbox:
             self._session_ttl_ms,
             instance.app,
             most_apps,
+            self._owners,
+            instance.dump(),
         )
         if answer[0] != b"ok":
             return cast(Refused, answer[0].decode())
@@ -79,5 +87,7 @@ class Inbox:
             limits.INBOX_TTL_MS,
             self._session_ttl_ms,
             limits.INBOX_MAX_BYTES,
+            self._owners,
+            instance.dump(),
         )
         return cast(Submitted, answer.decode())

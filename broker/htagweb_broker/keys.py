@@ -18,6 +18,7 @@ key                                  type    written by  read by     expires
 ``ns:{pN}:seal:S:C``                 hash    web         web         sliding, an hour
 ``ns:arrivals:D``                    string  web         web         a second
 ``ns:web:W``                         channel supervisor  web         (a channel holds nothing)
+``ns:inboxes:I``                     channel web         supervisor  (a channel holds nothing)
 ``ns:spawn``                         stream  web         supervisor  never: its group would go
 ``ns:{supervisors}:known``           set     supervisor  both        a day after the last beat
 ``ns:{supervisors}:beat:I``          hash    supervisor  both        4 s after the last beat
@@ -130,6 +131,10 @@ class Keys:
     def web(self, worker: str) -> str:
         """Return the channel that tells a web worker of replies."""
         return f"{self.namespace}:web:{worker}"
+
+    def inboxes(self, supervisor: str) -> str:
+        """Return the channel that brings a supervisor what is appended to its instances' inboxes."""
+        return f"{self.namespace}:inboxes:{supervisor}"
 
     def beat(self, supervisor: str) -> str:
         """Return the key of a supervisor's heartbeat."""

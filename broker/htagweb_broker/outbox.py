@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from htagweb_broker import limits
 from htagweb_broker.connection import Caller, Client
 from htagweb_broker.errors import FeedBroken, MessageError, NotOwner
+from htagweb_broker.inboxes import entry_after
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.messages import Action, Answered, decode_action, encode
 from htagweb_broker.scripts import Script
@@ -18,8 +20,7 @@ _emit = Script("emit")
 _settle = Script("settle")
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(msgspec.Struct, frozen=True):
     """One numbered action of one generation."""
 
     number: int
@@ -44,8 +45,7 @@ def _parse_entry(raw: Any) -> Emission:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Numbered:
+class Numbered(msgspec.Struct, frozen=True):
     """An action that has its number, ready to be emitted."""
 
     number: int
@@ -116,7 +116,7 @@ class OutboxWriter:
             action.number,
             action.body,
             action.oldest,
-            taken,
+            entry_after(taken),
             limits.INSTANCE_TTL_MS,
             request,
             self._web(worker) if worker else "",

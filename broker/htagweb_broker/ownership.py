@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from htagweb_broker import limits
 from htagweb_broker.connection import Caller
 from htagweb_broker.errors import NotOwner
+from htagweb_broker.inboxes import Entry, entry_after, parse_entry
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.messages import Ended, EndReason, encode
-from htagweb_broker.readers import Entry, parse_entry
 from htagweb_broker.scripts import Script
 
 _claim = Script("claim")
@@ -142,7 +142,7 @@ class Ownership:
             number,
             encode(Ended(reason)),
             reason,
-            taken,
+            entry_after(taken),
             limits.HOUR_MS,
             instance.app,
         )

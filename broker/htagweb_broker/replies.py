@@ -11,6 +11,7 @@ from htagweb_broker import limits
 from htagweb_broker.channels import GAP, Channels
 from htagweb_broker.connection import Caller
 from htagweb_broker.errors import MessageError, NotOwner
+from htagweb_broker.inboxes import entry_after
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.messages import Reply, decode_reply, encode
 from htagweb_broker.scripts import Script
@@ -57,7 +58,7 @@ class ReplyWriter:
             encode(reply),
             request,
             limits.REPLY_TTL_MS,
-            taken,
+            entry_after(taken),
             keys.web(worker),
             now_ms,
         )

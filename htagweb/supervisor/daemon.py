@@ -60,9 +60,10 @@ class Supervisor:
         self._broker = SupervisorBroker(
             settings.redis_url,
             settings.namespace,
+            self.id,
             clock,
             lambda instance, entries: self.placement.deliver(instance, entries),  # noqa: PLW0108
-            settings.session_ttl_s,
+            session_ttl_s=settings.session_ttl_s,
         )
         services = Services(
             self._broker,
@@ -312,7 +313,7 @@ class Supervisor:
             self._is_restarting = False
 
     async def _restart_in_place(self) -> None:
-        restart = Restart(self.id, self.placement, self._templates, self._broker.readers, self._clock)
+        restart = Restart(self.id, self.placement, self._templates, self._broker.inboxes, self._clock)
         await restart.check()
         await restart.wait_for_starts()
         async with self.placement.paused():
@@ -329,7 +330,7 @@ class Supervisor:
             self._begin_to_read()
 
     def _begin_to_read(self) -> None:
-        self._reading = self._tasks.create_task(self._broker.readers.run())
+        self._reading = self._tasks.create_task(self._broker.inboxes.run())
 
     # The end
 

@@ -15,11 +15,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
+import msgspec
 from htagweb_broker import EndReason
+from msgspec.structs import replace
 
 ASK_GRACE_S = 1.0
 DUMP_GRACE_S = 0.5
@@ -54,8 +55,7 @@ class Command(Enum):
     RELEASE = "release"
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(msgspec.Struct, frozen=True):
     """The limits of one app, in seconds; 0 for none."""
 
     interaction_s: float
@@ -63,8 +63,7 @@ class Times:
     never_connected_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
+class Life(msgspec.Struct, frozen=True):
     """An app process as the supervisor sees it."""
 
     phase: Phase
@@ -91,44 +90,37 @@ class Life:
 # Events
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The first page was rendered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """Work was handed to the app."""
 
     work: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """The app answered."""
 
     work: str
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(msgspec.Struct, frozen=True):
     """A browser connected."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndWanted:
+class EndWanted(msgspec.Struct, frozen=True):
     """Someone decided that the app has to end."""
 
     reason: EndReason
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """Time has passed."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessGone:
+class ProcessGone(msgspec.Struct, frozen=True):
     """The process ended; by whom, when the kernel says that it did it for that reason."""
 
     reason: EndReason | None = None

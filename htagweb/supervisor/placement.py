@@ -114,7 +114,7 @@ class Placement:
         for state in states:  # all, before anything else may look which there are
             self._keep(OwnedInstance.resumed(self._services, state))
         for state in states:
-            await self._broker.readers.add(InstanceId.load(state.instance), state.position)
+            self._broker.inboxes.add(InstanceId.load(state.instance), state.position)
 
     def _keep(self, owned: OwnedInstance) -> None:
         self.instances[owned.id] = owned
@@ -181,7 +181,8 @@ class Placement:
 
     async def _claim(self, instance: InstanceId, expected_generation: str) -> None:
         if (owned := self.instances.get(instance)) is not None:
-            owned.renew()  # its inbox is read already; if it is not ours any more, this tells
+            owned.renew()  # if it is not ours any more, this tells
+            self._broker.inboxes.look(instance)  # the record may have been lost: then nobody told us
             return
         record = await self._broker.ownership.read(instance)
         generation, owner = (record.generation, record.owner) if record else ("", "")
@@ -218,7 +219,7 @@ class Placement:
         last = claim.entries[-1].id if claim.entries else "0-0"
         owned.begin_inbox(last, opens[:-1])
         self._keep(owned)
-        await self._broker.readers.add(instance, last)
+        self._broker.inboxes.add(instance, last)
 
     async def _run(self, owned: OwnedInstance) -> None:
         try:
@@ -229,7 +230,7 @@ class Placement:
             await self._tell_lost(owned)
         finally:
             del self.instances[owned.id]
-            await self._broker.readers.remove(owned.id)
+            self._broker.inboxes.remove(owned.id)
         if self._draining.is_set():
             return
         try:

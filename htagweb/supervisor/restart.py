@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from htagweb_broker import Clock, InboxReaders
+from htagweb_broker import Clock, Inboxes
 
 from htagweb.supervisor import handover
 from htagweb.supervisor.handover import Handover, HandoverError, InstanceState
@@ -32,13 +32,13 @@ class Restart:
         supervisor: str,
         placement: Placement,
         templates: Templates,
-        readers: InboxReaders,
+        inboxes: Inboxes,
         clock: Clock,
     ) -> None:
         self._supervisor = supervisor
         self._templates = templates
         self._placement = placement
-        self._readers = readers
+        self._inboxes = inboxes
         self._clock = clock
 
     async def check(self) -> None:
@@ -78,7 +78,7 @@ class Restart:
         return list(self._placement.instances.values())
 
     def _dump(self, owned: OwnedInstance) -> InstanceState:
-        return owned.dump(self._readers.position(owned.id))
+        return owned.dump(self._inboxes.position(owned.id))
 
     def _handover(self, states: list[InstanceState], began: float = 0.0) -> Handover:
         return Handover(handover.FORMAT, self._supervisor, began, states)

@@ -199,6 +199,7 @@ FORBIDDEN = {
         ("XRANGE", IN_PARTITION % "inbox" + APP, "-", "+"),
         ("SET", IN_PARTITION % "reply", "forged"),
         ("PUBLISH", IN_PARTITION % "actions" + APP, "forged"),
+        ("SUBSCRIBE", "htagweb:inboxes:s1"),
         ("XRANGE", "htagweb:spawn", "-", "+"),
         ("HSET", "htagweb:{supervisors}:beat:me", "name", "me"),
         ("SET", "htagweb:{supervisors}:drain:s1", "1"),
@@ -211,6 +212,9 @@ FORBIDDEN = {
         ("XADD", IN_PARTITION % "inbox" + APP, "*", "m", "{}"),
         ("DEL", IN_PARTITION % "session"),
         ("SUBSCRIBE", IN_PARTITION % "actions" + APP),
+        ("PUBLISH", "htagweb:inboxes:s1", "forged"),
+        ("XREAD", "STREAMS", IN_PARTITION % "inbox" + APP, "0"),
+        ("CLIENT", "UNBLOCK", "1"),
         ("SET", "htagweb:{supervisors}:drain:s1", "1"),
         ("SCAN", "0"),
         ("INFO",),
@@ -222,6 +226,7 @@ FORBIDDEN = {
         ("HSET", IN_PARTITION % "instance" + APP, "owner", "me"),
         ("XADD", IN_PARTITION % "outbox" + APP, "1-0", "m", "{}"),
         ("SUBSCRIBE", IN_PARTITION % "actions" + APP),
+        ("SUBSCRIBE", "htagweb:inboxes:s1"),
     ],
 }
 FOR_NOBODY = [

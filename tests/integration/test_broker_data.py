@@ -6,8 +6,8 @@ import pytest
 from htagweb_broker import limits, spawns
 from htagweb_broker.errors import BrokerUnavailable, MessageError
 from htagweb_broker.inbox import Opened
+from htagweb_broker.inboxes import parse_entry
 from htagweb_broker.messages import Connect, PageReply, SpawnRequest, encode
-from htagweb_broker.readers import parse_entry
 from htagweb_broker.sessions import SessionData, Sessions
 
 from tests.support.brokers import (

@@ -1,4 +1,4 @@
-"""What flows through real servers: inboxes to readers, hints to followers, actions to feeds (G3)."""
+"""What flows through real servers: inboxes to their owner, hints to followers, actions to feeds (G3)."""
 
 import asyncio
 import signal
@@ -8,17 +8,27 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from htagweb_broker import channels, readers
+from htagweb_broker import channels
 from htagweb_broker.broker import SupervisorBroker, WebBroker
 from htagweb_broker.channels import GAP
 from htagweb_broker.errors import BrokerError, FeedBroken
 from htagweb_broker.feeds import Feed
+from htagweb_broker.inboxes import BEGIN, Entry, parse_entry, parse_order, parse_published
 from htagweb_broker.keys import InstanceId
 from htagweb_broker.messages import PageReply
 from htagweb_broker.ownership import Claimed
-from htagweb_broker.readers import Entry
 
-from tests.support.brokers import CART, KINDS, OPEN, SESSION, UPDATE, Bench, background, running_server
+from tests.support.brokers import (
+    CART,
+    KINDS,
+    OPEN,
+    SESSION,
+    UPDATE,
+    Bench,
+    background,
+    interact,
+    running_server,
+)
 from tests.support.processes import BrokerServer
 from tests.support.waiting import until
 
@@ -43,36 +53,36 @@ async def bench(server: BrokerServer) -> AsyncIterator[Bench]:
 
 
 PROMPT_S = 1.0
-"""Far below the 5 s that a blocked read may take."""
+"""Far below the 5 s between two looks at all inboxes."""
 
 
 # Inboxes
 
 
 class Reading:
-    """A supervisor's readers, and what they delivered."""
+    """A supervisor's inboxes, and what they delivered."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.delivered: dict[InstanceId, list[str]] = {}
         self.broker: SupervisorBroker = bench.supervisor(self.deliver)
-        self.readers = self.broker.readers
+        self.inboxes = self.broker.inboxes
 
     def deliver(self, instance: InstanceId, entries: list[Entry]) -> None:
         """Note what was delivered."""
         self.delivered.setdefault(instance, []).extend(entry.id for entry in entries)
+
+    async def own(self, *instances: InstanceId) -> None:
+        """Claim and read."""
+        for instance in instances:
+            await self.bench.claim("1-aa", instance=instance)
+            self.inboxes.add(instance, BEGIN)
 
     async def ask(self, instance: InstanceId) -> None:
         """Append a message and wait until it is delivered."""
         before = len(self.delivered.get(instance, []))
         await self.bench.inbox.open(instance, OPEN)
         await until(lambda: len(self.delivered.get(instance, [])) > before, "it is delivered", PROMPT_S)
-
-    async def blocked(self, server: BrokerServer, count: int = 1) -> None:
-        """Wait until so many reads are blocked."""
-        await until(
-            lambda: server.command("CLIENT LIST").count(b" flags=b") >= count, f"{count} blocked reads", 10
-        )
 
 
 def instances(count: int) -> list[InstanceId]:
@@ -81,8 +91,14 @@ def instances(count: int) -> list[InstanceId]:
 
 @asynccontextmanager
 async def reading(bench: Bench) -> AsyncIterator[Reading]:
-    made = Reading(bench)
-    async with background(made.readers.run):
+    """Give inboxes that are subscribed to."""
+    made, channel = Reading(bench), bench.keys.inboxes("s1")
+
+    async def is_heard() -> bool:
+        return bool(await bench.call("PUBLISH", channel, f"{CART.dump()}  0-1  nobody's"))
+
+    async with background(made.inboxes.run):
+        await until(is_heard, "it is subscribed", 5)
         yield made
 
 
@@ -91,65 +107,99 @@ async def test_what_is_in_an_inbox_is_delivered_after_the_given_entry(bench: Ben
         await bench.inbox.open(CART, OPEN)
     first, *rest = await bench.ids(bench.keys.inbox(CART))
     async with reading(bench) as made:
-        await made.readers.add(CART, first)
+        made.inboxes.add(CART, first)
         await until(lambda: made.delivered.get(CART) == rest, "the others are delivered", PROMPT_S)
 
 
-async def test_an_inbox_added_while_a_read_is_blocked_is_delivered_promptly(
-    bench: Bench, server: BrokerServer
+async def test_an_append_tells_its_owner_what_it_is_and_what_was_before(bench: Bench) -> None:
+    before = await bench.sessions.write(SESSION, {"a": b"1"})
+    await bench.owned()
+    channel = bench.keys.inboxes("s1")
+    async with channels_of(bench) as broker, broker.channels.follow(channel) as told:
+        await bench.inbox.open(CART, OPEN)
+        await bench.inbox.submit(CART, interact("1-aa"), 1000)
+        messages: list[object] = []
+        while len(messages) < 2:
+            message = await asyncio.wait_for(told.get(), 5)
+            assert message is not GAP
+            messages.append(parse_published(message))
+    raw = await bench.call("XRANGE", bench.keys.inbox(CART), "-", "+")
+    first, second = map(parse_entry, raw)
+    assert first.session_version == before[1] != ""
+    assert messages == [
+        (CART.dump(), (0, 0), parse_order(first.id), first),
+        (CART.dump(), parse_order(first.id), parse_order(second.id), second),
+    ]
+
+
+async def test_what_comes_for_an_instance_is_delivered_without_a_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with reading(bench) as made:
-        await made.readers.add(CART, "0-0")
-        for instance in instances(5):
-            await made.blocked(server)
-            await made.readers.add(instance, "0-0")
-            await made.ask(instance)
+        await made.own(CART)
+        await made.ask(CART)
+        monkeypatch.setattr(made.inboxes, "_client", None)  # a read would fail
+        for _ in range(20):
+            await made.ask(CART)
+        assert made.delivered[CART] == await bench.ids(bench.keys.inbox(CART))
 
 
-async def test_an_inbox_added_in_the_same_moment_as_a_read_begins_is_delivered_promptly(
-    bench: Bench,
-) -> None:
+async def test_an_inbox_is_delivered_promptly_from_the_moment_when_it_is_added(bench: Bench) -> None:
     async with reading(bench) as made:
         one, *others = instances(20)
-        await made.readers.add(one, "0-0")
+        await made.own(one)
         for instance in others:
             await made.ask(one)
-            await made.readers.add(instance, "0-0")
+            await made.own(instance)
             await made.ask(instance)
 
 
-async def test_a_hundred_inboxes_are_all_delivered_by_few_connections(
+async def test_a_hundred_inboxes_are_all_delivered_by_two_connections(
     bench: Bench, server: BrokerServer
 ) -> None:
     many = instances(100)
     async with reading(bench) as made:
-        for instance in many:
-            await made.readers.add(instance, "0-0")
-        await made.blocked(server, 4)
+        await made.own(*many)
+        before = server.command("CLIENT LIST").count(b" addr=")
         await asyncio.gather(*(bench.inbox.open(instance, OPEN) for instance in many for _ in range(3)))
         await until(lambda: sum(map(len, made.delivered.values())) >= 300, "all are delivered", 5)
         assert made.delivered == {i: await bench.ids(bench.keys.inbox(i)) for i in many}
-        assert server.command("CLIENT LIST").count(b"cmd=xread") == 4
+        assert server.command("CLIENT LIST").count(b" addr=") == before
 
 
 async def test_a_removed_inbox_is_not_delivered(bench: Bench) -> None:
     one, other = instances(2)
     async with reading(bench) as made:
-        await made.readers.add(one, "0-0")
-        await made.readers.add(other, "0-0")
+        await made.own(one, other)
         await made.ask(one)
-        await made.readers.remove(one)
+        made.inboxes.remove(one)
         await bench.inbox.open(one, OPEN)
         await made.ask(other)
         assert len(made.delivered[one]) == 1
 
 
-async def test_readers_go_on_after_their_connections_were_killed(bench: Bench, server: BrokerServer) -> None:
+async def test_what_was_appended_while_no_record_named_the_owner_is_delivered_in_its_order(
+    bench: Bench,
+) -> None:
     async with reading(bench) as made:
-        await made.readers.add(CART, "0-0")
+        made.inboxes.add(CART, BEGIN)
+        await bench.inbox.open(CART, OPEN)  # published to nobody
+        await bench.owned()
+        await made.ask(CART)
+        await until(lambda: len(made.delivered[CART]) == 2, "both are delivered", PROMPT_S)
+        assert made.delivered[CART] == await bench.ids(bench.keys.inbox(CART))
+
+
+@pytest.mark.parametrize("kinds", [["normal"], ["pubsub"], ["normal", "pubsub"]], ids=" and ".join)
+async def test_inboxes_go_on_after_their_connections_were_killed(
+    bench: Bench, server: BrokerServer, kinds: list[str]
+) -> None:
+    async with reading(bench) as made:
+        await made.own(CART)
         for _ in range(3):
-            await made.blocked(server)
-            server.command("CLIENT KILL TYPE normal")
+            await made.ask(CART)
+            for each in kinds:
+                server.command(f"CLIENT KILL TYPE {each}")
             await until(lambda: opens(bench), "the client works again", 5)
         sent = await bench.ids(bench.keys.inbox(CART))
         await until(
@@ -169,41 +219,24 @@ async def opens(bench: Bench) -> bool:
         return False
 
 
-async def test_a_reader_whose_connection_was_lost_while_it_was_idle_is_woken_promptly(
-    bench: Bench, server: BrokerServer
-) -> None:
-    one, other, third = instances(3)
-    async with reading(bench) as made:
-        await made.readers.add(one, "0-0")
-        await made.blocked(server)
-        await made.readers.remove(one)
-        await bench.inbox.open(one, OPEN)  # the read returns, and the reader has nothing to read
-        await until(lambda: b" flags=b" not in server.command("CLIENT LIST"), "nothing is read", 5)
-        server.command("CLIENT KILL TYPE normal")
-        await until(lambda: opens(bench), "the client works again", 5)
-        await made.readers.add(other, "0-0")
-        await made.blocked(server)
-        await asyncio.wait_for(made.readers.add(third, "0-0"), PROMPT_S)
-        await made.ask(third)
-
-
-async def test_readers_of_a_frozen_server_go_on_when_it_thaws(
+async def test_inboxes_of_a_frozen_server_go_on_when_it_thaws(
     bench: Bench, server: BrokerServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "BLOCK_S", 0.2)
+    monkeypatch.setattr(channels, "PING_S", 0.2)
     async with reading(bench) as made:
-        await made.readers.add(CART, "0-0")
+        await made.own(CART)
         await made.ask(CART)
         assert server.process is not None
-        reader = made.readers._readers[0]
-        first = reader._client._connection
+        first = made.inboxes._channels._connection
         assert first is not None
         server.process.popen.send_signal(signal.SIGSTOP)
         try:
             await until(lambda: not first.is_open, "the silence is noticed", 5)
         finally:
             server.process.popen.send_signal(signal.SIGCONT)
-        await made.ask(CART)
+        await until(lambda: opens(bench), "the client works again", 5)
+        sent = await bench.ids(bench.keys.inbox(CART))
+        await until(lambda: _each_once(made.delivered[CART]) == sent, "all are delivered", 5)
 
 
 # Channels

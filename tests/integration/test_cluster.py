@@ -25,6 +25,8 @@ from tests.support.waiting import until
 PAGE = PageReply("1-aa", "<p>")
 EVERYWHERE = [InstanceId(f"{number:08x}{'0' * 56}", "m.A") for number in range(PARTITIONS)]
 """One instance of each partition."""
+PROMPT_S = 2.0
+"""Below the 5 s between two looks at all inboxes."""
 number_of = Cluster.number_of
 
 
@@ -93,6 +95,27 @@ async def test_a_waiting_request_is_woken_at_another_node(bench: ClusterBench, n
     assert replied.reply == PAGE
 
 
+@pytest.mark.parametrize("number", range(NODES))
+async def test_inboxes_of_all_nodes_reach_a_supervisor_that_listens_at_one(
+    bench: ClusterBench, number: int
+) -> None:
+    bench.url = bench.cluster.urls[number]
+    delivered, owned = Counter[InstanceId](), [on_node(each) for each in range(NODES)]
+    inboxes = bench.supervisor(lambda instance, entries: delivered.update([instance] * len(entries))).inboxes
+
+    node, channel = bench.cluster.nodes[number], bench.keys.inboxes("s1").encode()
+    async with background(inboxes.run):
+        await until(lambda: channel in node.command("PUBSUB CHANNELS"), "it is subscribed", 5)
+        for each in owned:
+            await bench.inbox.open(each, OPEN)  # is read
+            await bench.claim("1-aa", instance=each)
+            inboxes.add(each, "0-0")
+        await until(lambda: delivered == dict.fromkeys(owned, 1), "what waited is read", PROMPT_S)
+        for each in owned:
+            await bench.inbox.open(each, OPEN)  # is published
+        await until(lambda: delivered == dict.fromkeys(owned, 2), "what comes is delivered", PROMPT_S)
+
+
 async def test_a_session_moves_to_its_new_id(bench: ClusterBench) -> None:
     session, new = "0" * 64, "00000000" + "1" * 56
     await bench.sessions.write(session, {"a": b"1"})
@@ -108,18 +131,6 @@ async def test_the_products_client_follows_no_redirection(bench: ClusterBench) -
     with pytest.raises(BrokerRefused, match=r"^MOVED"):
         await Ownership(elsewhere, Keys()).read(on_node(0))
     elsewhere.close()
-
-
-async def test_one_read_over_the_inboxes_of_two_partitions_is_refused_even_at_their_own_node(
-    bench: ClusterBench,
-) -> None:
-    keys = Keys()
-    one, other = [keys.inbox(each) for each in EVERYWHERE if number_of(keys.inbox(each)) == 0][:2]
-    node = Client(Endpoint(bench.cluster.urls[0]))
-    with pytest.raises(BrokerRefused, match=r"^CROSSSLOT"):
-        await node.call("XREAD", "STREAMS", one, other, "0", "0")
-    assert await node.call("XREAD", "STREAMS", one, one.replace(":m.A", ":m.B"), "0", "0") is None
-    node.close()
 
 
 async def test_an_emission_counts_the_listeners_of_its_own_node_alone(bench: ClusterBench) -> None:

@@ -13,12 +13,12 @@ from htagweb_broker.broker import SupervisorBroker, WebBroker
 from htagweb_broker.clock import SystemClock
 from htagweb_broker.connection import Argument, Client, Endpoint
 from htagweb_broker.inbox import Inbox
+from htagweb_broker.inboxes import Deliver
 from htagweb_broker.keys import InstanceId, Keys
 from htagweb_broker.messages import Interact, Launch, Open, UpdatedByApp
 from htagweb_broker.outbox import OutboxReader, OutboxWriter
 from htagweb_broker.ownership import Claim, Claimed, Ownership
 from htagweb_broker.presence import Beat, Presence
-from htagweb_broker.readers import Deliver
 from htagweb_broker.replies import ReplyWriter
 from htagweb_broker.sessions import Sessions
 from htagweb_broker.spawns import Spawns
@@ -81,8 +81,8 @@ class Bench:
         return broker
 
     def supervisor(self, deliver: Deliver = lambda instance, entries: None) -> SupervisorBroker:
-        """Return a supervisor's side."""
-        broker = SupervisorBroker(self.url, "htagweb", SystemClock(), deliver)
+        """Return the side of the supervisor that claims."""
+        broker = SupervisorBroker(self.url, "htagweb", "s1", SystemClock(), deliver)
         self._brokers.append(broker)
         return broker
 

@@ -119,7 +119,7 @@ class FakeBroker:
         self.arrivals = FakeArrivals(self)
         self.presence = FakePresence(self)
         self.spawns = self.waiting_spawns = FakeSpawns(self)
-        self.readers = _Readers(self)
+        self.inboxes = _Inboxes(self)
         self.places: dict[str, set[str]] = {}
         self.restorable = False
         """Whether a record that is missed may be written again."""
@@ -318,18 +318,21 @@ class _Seals(_Part):
         return "taken"
 
 
-class _Readers(_Part):
+class _Inboxes(_Part):
     def position(self, instance: InstanceId) -> str:
         return "7-0"
 
     async def run(self) -> None:
         await asyncio.get_running_loop().create_future()
 
-    async def add(self, instance: InstanceId, after: str) -> None:
-        self._broker.note("add_reader", instance, after)
+    def add(self, instance: InstanceId, after: str) -> None:
+        self._broker.done.append(("add_inbox", instance, after))
 
-    async def remove(self, instance: InstanceId) -> None:
-        self._broker.note("remove_reader", instance)
+    def remove(self, instance: InstanceId) -> None:
+        self._broker.done.append(("remove_inbox", instance))
+
+    def look(self, instance: InstanceId) -> None:
+        self._broker.done.append(("look", instance))
 
 
 class _Pages(_Part):

@@ -1,7 +1,7 @@
 -- Give an instance up: emit its end as the last action and clear the owner. What the inbox still
 -- holds stays there for the next generation. Safe to repeat.
 -- KEYS: instance hash, outbox stream, inbox stream, channel, the session's set of apps
--- ARGV: generation, number, action, reason, last inbox entry taken ("" for none), TTL ms, app
+-- ARGV: generation, number, action, reason, the first inbox entry to keep ("" for all), TTL ms, app
 -- Returns -1 (another generation owns it), or how many entries wait in the inbox
 local now = redis.call('HMGET', KEYS[1], 'generation', 'owner')
 if now[1] ~= ARGV[1] then
@@ -18,7 +18,6 @@ if now[2] then
   -- By the owner alone: what was taken after a take-over is for the next one.
   if ARGV[5] ~= '' then
     redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
-    redis.call('XDEL', KEYS[3], ARGV[5])
   end
   redis.call('PUBLISH', KEYS[4], ARGV[2] .. ' ' .. ARGV[1] .. ' ' .. ARGV[3])
 end

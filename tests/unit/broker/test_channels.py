@@ -247,6 +247,48 @@ async def test_who_comes_while_the_connection_is_away_waits_for_the_next_one() -
         assert [follower.channel for follower in await entered] == ["late"]
 
 
+class Listener(Follower):
+    """A follower that takes what comes at once."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(channel)
+        self.heard: list[object] = []
+
+    def put(self, message: bytes) -> None:
+        self.heard.append(message)
+
+    def put_gap(self) -> None:
+        self.heard.append(self.interruptions)
+
+    def reset(self) -> None:
+        """Forget nothing."""
+
+
+async def test_a_listener_is_told_at_once_and_counts_how_often_it_was_subscribed() -> None:
+    async with running(FakeChannels()) as channels:
+        listener, leaving = Listener("a"), asyncio.Event()
+
+        async def listen() -> None:
+            async with channels.listen(listener):
+                await leaving.wait()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(listen())
+            await turns()
+            channels.push(b"subscribe", b"a", b"1")
+            channels.push(b"message", b"a", b"first")
+            assert listener.heard == [1, b"first"]
+            await turns()
+            channels.lose()
+            await channels.connections(2)
+            channels.push(b"subscribe", b"a", b"1")
+            channels.push(b"message", b"a", b"second")
+            assert listener.heard == [1, b"first", 1, 2, b"second"]
+            leaving.set()
+        channels.push(b"message", b"a", b"nobody's")
+        assert listener.heard[-1] == b"second"
+
+
 async def test_between_two_tries_to_connect_it_waits() -> None:
     async with running(FakeChannels()) as channels:
         channels.endpoint.refusal = BrokerUnavailable("away")

@@ -1,10 +1,11 @@
 """The limits hold each other up."""
 
-from htagweb_broker import limits, readers, spawns
-from htagweb_broker.connection import COMMAND_TIMEOUT_S
+from htagweb_broker import inboxes, limits, spawns
+from htagweb_broker.connection import MAX_WAITING
 from htagweb_broker.messages import MAX_INBOX_BYTES, MAX_OUTBOX_BYTES
 
 from htagweb.settings import Settings
+from htagweb.web.submitting import PATIENCE_S
 
 
 def test_a_supervisor_may_miss_two_beats_and_lives() -> None:
@@ -27,8 +28,16 @@ def test_a_session_outlives_its_instances_and_their_messages() -> None:
     assert limits.SESSION_TTL_S * limits.SECOND_MS >= limits.INSTANCE_TTL_MS >= limits.INBOX_TTL_MS
 
 
-def test_a_blocked_read_returns_before_it_is_called_late() -> None:
-    assert readers.BLOCK_S * 2 > readers.BLOCK_S + COMMAND_TIMEOUT_S / 2
+def test_all_inboxes_are_read_with_fewer_commands_than_a_connection_takes() -> None:
+    assert inboxes.READ_AT_ONCE < MAX_WAITING
+
+
+def test_one_read_brings_a_part_of_the_fullest_inbox_and_there_is_always_another() -> None:
+    assert 0 < inboxes.READ_COUNT <= limits.INBOX_MAX_ENTRIES
+
+
+def test_what_was_not_published_is_found_long_before_its_page_gives_up() -> None:
+    assert inboxes.LOOK_S < PATIENCE_S
 
 
 def test_an_action_can_hold_what_a_message_can_bring() -> None:

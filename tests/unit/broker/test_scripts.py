@@ -202,7 +202,7 @@ def test_a_broker_with_a_bad_address_or_namespace_is_refused_at_once(url: str, n
     with pytest.raises(ValueError, match=r"."):
         WebBroker(url, namespace, "w1", SystemClock(), 60)
     with pytest.raises(ValueError, match=r"."):
-        SupervisorBroker(url, namespace, SystemClock(), lambda instance, entries: None)
+        SupervisorBroker(url, namespace, "s1", SystemClock(), lambda instance, entries: None)
 
 
 async def test_the_apps_of_a_session_are_those_that_somebody_owns(memory: FakeServerClient) -> None:

@@ -29,7 +29,7 @@ class Daemon:
         self.broker, self.clock, self.templates = FakeBroker(), FakeClock(), FakeTemplates()
         self.processes: list[FakeProcess] = []
         self.ready: list[bool] = []
-        monkeypatch.setattr(daemon, "SupervisorBroker", lambda *args: self.broker)
+        monkeypatch.setattr(daemon, "SupervisorBroker", lambda *args, **named: self.broker)
         monkeypatch.setattr(daemon, "Templates", lambda *args: self.templates)
         self.meter = FakeMeter()
         monkeypatch.setattr(daemon, "Meter", lambda allowance: self.meter)

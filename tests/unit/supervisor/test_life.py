@@ -1,10 +1,10 @@
 """The life of an app process: every phase and event, as tables; no process and no clock."""
 
 import random
-from dataclasses import replace
 
 import pytest
 from htagweb_broker import EndReason
+from msgspec.structs import replace
 
 from htagweb.supervisor import life as lives
 from htagweb.supervisor.life import (
@@ -36,7 +36,7 @@ def life_in(phase: Phase, **changes: object) -> Life:
     life = replace(lives.begin(TIMES, 0.0), phase=phase)
     if phase in ENDING:
         life = replace(life, reason="exit", grace_ends=1.0)
-    return replace(life, **changes)  # type: ignore[arg-type]
+    return replace(life, **changes)
 
 
 def tick_through(life: Life) -> list[tuple[float, Phase, Command]]:

@@ -104,7 +104,7 @@ async def test_a_request_is_claimed_started_read_and_settled(site: Site) -> None
     await site.ask()
     assert site.placement.load == 1
     assert site.broker.records[INSTANCE].owner == ME
-    assert site.broker.of("add_reader") == [(INSTANCE, "1-0")]
+    assert site.broker.of("add_inbox") == [(INSTANCE, "1-0")]
     assert site.templates.forked == [str(INSTANCE)]
     assert site.settled == ["s1"]
 
@@ -158,6 +158,8 @@ async def test_what_runs_here_already_is_not_claimed_again(site: Site) -> None:
     await site.ask(expected=owned.generation)
     assert len(site.broker.of("claim")) == 1
     assert site.settled == ["s1", "s2"]
+    # What is asked was appended while the server had lost the record: it was published to nobody.
+    assert site.broker.of("look") == [(INSTANCE,)]
 
 
 async def test_a_claim_that_another_won_is_left_to_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +191,7 @@ async def test_what_is_no_request_in_an_inbox_is_not_waited_for(site: Site) -> N
         Entry("4-0", encode(opening("r2")), ""),
     ]
     await site.ask()
-    assert site.broker.of("add_reader") == [(INSTANCE, "4-0")]
+    assert site.broker.of("add_inbox") == [(INSTANCE, "4-0")]
     (start, render) = site.processes[0].sent
     assert isinstance(start, frames.Start)
     assert (start.request, render) == ("r2", frames.Render("r1"))
@@ -299,7 +301,7 @@ async def test_an_instance_that_ended_is_forgotten(site: Site) -> None:
     await turns()
     assert site.placement.load == 0
     assert site.broker.owned[ME] == set()
-    assert site.broker.of("remove_reader") == [(INSTANCE,)]
+    assert site.broker.of("remove_inbox") == [(INSTANCE,)]
 
 
 async def test_what_the_broker_takes_for_ours_and_is_not_is_ended(site: Site) -> None:
