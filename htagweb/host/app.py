@@ -41,6 +41,7 @@ from htagweb.host.frames import (
     decode_to_app,
     encode,
 )
+from htagweb.host.loops import new_event_loop
 from htagweb.host.process import (
     EXIT_BAD_FRAME,
     EXIT_NOT_BUILT,
@@ -388,12 +389,12 @@ async def run(
     return await app.exit_code
 
 
-def serve(sock: socket.socket) -> int:
+def serve(sock: socket.socket, load_app: Callable[[str], type]) -> int:
     """Run the app process on a loop of its own; return its exit code, for ``os._exit``.
 
     The loop is left as it is, with what still runs on it: unwinding the app's tasks could take
     for ever. What escapes the loop (a handler's ``sys.exit()``) is raised.
     """
-    loop = asyncio.new_event_loop()
+    loop = new_event_loop()
     asyncio.set_event_loop(loop)
-    return loop.run_until_complete(run(sock))
+    return loop.run_until_complete(run(sock, load_app=load_app))

@@ -177,7 +177,7 @@ class Fork(Frame, tag="fork", frozen=True):
     """Supervisor to template: fork an app process. Two descriptors: its socket, its output pipe."""
 
     instance: str
-    """Which instance the process will be, for whoever watches the packets."""
+    """Which instance the process will be, for whoever watches the packets; "" for a spare."""
     token: int
     """Returned with ``Forked``, to tell concurrent forks apart."""
     memory_bytes: int = 0

@@ -52,9 +52,13 @@ from htagweb.host.frames import (
     encode,
     encode_packet,
 )
+from htagweb.host.loops import new_event_loop
 from htagweb.host.telling import one_line, printable, tell_operator
 
 REPARENT_TIMEOUT_S = 5.0
+REHEARSALS = 16
+"""Clicks of the rehearsal: by then the interpreter has rewritten the code that they run for its types, which
+else would happen in each app, in memory of its own (0.08 MB)."""
 _FORK_DESCRIPTORS = 2
 
 
@@ -145,7 +149,8 @@ async def _play_supervisor(sock: socket.socket) -> None:
     if found is None:
         raise ValueError(f"expected the rehearsal's page, got {page[:200]!r}")
     call = b'{"id":%s,"method":"touch","args":[1],"kargs":{},"event":{"type":"click"}}' % found[1]
-    await answer_to(Interact("rehearsal", 1, msgspec.Raw(call)))
+    for number in range(1, REHEARSALS + 1):
+        await answer_to(Interact("rehearsal", number, msgspec.Raw(call)))
     await answer_to(End())
 
 
@@ -166,7 +171,7 @@ def rehearse() -> None:
     silenced = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        loop = asyncio.new_event_loop()
+        loop = new_event_loop()
         try:
             loop.run_until_complete(_rehearse(rehearsal_app))
         finally:
@@ -255,9 +260,7 @@ class Template:
         process.redirect_stdio(output_fd)
         os.close(output_fd)  # the streams stay as the template set them: line buffered
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # the rest is as _calm_signals left it
-        faulthandler.enable(file=sys.__stderr__ or 2)
-        faulthandler.register(signal.SIGUSR1, file=sys.__stderr__ or 2, all_threads=True, chain=False)
-        process.set_name("htagweb-app")
+        process.set_name("htagweb-spare")
         os.setsid()
         limits.become_victim()
         limits.limit_files(request.open_files)
@@ -267,7 +270,13 @@ class Template:
         process.wait_for_parent(self._supervisor_pid, REPARENT_TIMEOUT_S)
         process.die_with(self._supervisor_pid)
         gc.enable()
-        return app.serve(sock)
+        return app.serve(sock, _become_app)
+
+
+def _become_app(name: str) -> type:
+    """Be seen as an app from the start on, for which a spare may have waited long."""
+    process.set_name("htagweb-app")
+    return load(name)
 
 
 def _leave_by(last_work: Callable[[], int]) -> NoReturn:
@@ -311,6 +320,13 @@ def _calm_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the supervisor decides
 
 
+def _dump_stacks() -> None:
+    """Have a crash in C, and SIGUSR1, write the stacks to stderr; the app processes inherit it."""
+    stderr = sys.__stderr__ or 2
+    faulthandler.enable(file=stderr)
+    faulthandler.register(signal.SIGUSR1, file=stderr, all_threads=True, chain=False)
+
+
 def main(options: Options) -> int:
     """Be a template; return its exit code."""
     _calm_signals()
@@ -330,6 +346,7 @@ def main(options: Options) -> int:
         return process.EXIT_IMPORT_FAILED
     import_s = time.perf_counter() - started
     _calm_signals()  # the import may have set its own
+    _dump_stacks()
     rehearse()
     gc.collect()
     gc.freeze()

@@ -9,12 +9,13 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 
 from htagweb_broker import BrokerError, SystemClock
 
 from htagweb import logs
+from htagweb.host.loops import new_event_loop
 from htagweb.logs import log_event
 from htagweb.settings import SettingError, Settings, type_of, variable
 from htagweb.supervisor import commands, handover
@@ -114,17 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure(settings.log_format, settings.log_level)
     raise_file_limit()
     supervisor.divide()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(supervisor, settings.max_apps, ready_fd, handed))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - not on every platform
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 async def _serve(supervisor: Supervisor, max_apps: int, ready_fd: int | None, handed: Handover | None) -> int:

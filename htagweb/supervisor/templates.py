@@ -39,6 +39,8 @@ output_logger = logging.getLogger("htagweb.app")
 FORK_TIMEOUT_S = 10.0
 FORKS_AT_ONCE = 8
 """The kernel queues some hundred requests for a template; a crowd must not find that queue full."""
+SPARE_S = 0.005
+"""After a fork, when the app that was wanted has most likely shown its page, the next one is forked ahead."""
 END_TIMEOUT_S = 2.0
 IMPORT_TIMEOUT_S = 120.0
 """Apart from the app's own limit: an import that outlasts one page's patience is there for the next."""
@@ -61,8 +63,39 @@ class Child:
     ends: Ends
 
 
+class _Asked:
+    """A fork that a template was asked for: our ends, and pid and pidfd once it is there."""
+
+    def __init__(self, ends: Ends) -> None:
+        self.ends = ends
+        self.process: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its process lives, or may still come."""
+        if not self.process.done():
+            return True
+        if self.process.exception() is not None:
+            return False
+        watch = select.poll()
+        watch.register(self.process.result()[1], select.POLLIN)
+        return not watch.poll(0)
+
+    def drop(self) -> None:
+        """Let go of it; its process ends, and is reaped like everything that was left behind."""
+        self.ends.socket.close()
+        os.close(self.ends.output_fd)
+        if self.process.cancel() or self.process.cancelled() or self.process.exception() is not None:
+            return
+        _kill(self.process.result()[1])
+
+
 class Template:
-    """One template process."""
+    """One template process.
+
+    From its first fork on it keeps a *spare*: an app process that was forked ahead, and waits at its
+    socket for the start of whichever instance comes next.
+    """
 
     def __init__(self, app: str, app_dirs: Sequence[str], allowance: Allowance) -> None:
         """Start it; it imports the app in its own time (``ready``)."""
@@ -73,7 +106,10 @@ class Template:
         loop = asyncio.get_running_loop()
         self._began = loop.time()
         self.ready: asyncio.Future[Ready] = loop.create_future()
-        self._forks: dict[int, asyncio.Future[tuple[int, int]]] = {}
+        self._asked: dict[int, _Asked] = {}
+        """By token, until they are answered."""
+        self._spare: _Asked | None = None
+        self._refilling: asyncio.TimerHandle | None = None
         self._next_token = 0
         self._places = asyncio.Semaphore(FORKS_AT_ONCE)
         self._lines: Lines | None = None
@@ -116,44 +152,58 @@ class Template:
         return self._socket.fileno() >= 0
 
     async def fork(self, instance: str) -> Child:
-        """Fork an app process; LaunchError when that fails."""
+        """Give the spare, or fork an app process; LaunchError when that fails."""
+        async with self._places:
+            asked = self._take_spare() or self._ask(instance)
+            try:
+                async with asyncio.timeout(FORK_TIMEOUT_S):
+                    pid, pidfd = await asked.process
+            except TimeoutError as exc:
+                asked.drop()
+                self.stop()
+                raise LaunchError("the app's template process does not answer") from exc
+            except BaseException:
+                asked.drop()
+                raise
+        if self._refilling is None:
+            self._refilling = asyncio.get_running_loop().call_later(SPARE_S, self._refill)
+        return Child(pid, pidfd, asked.ends)
+
+    def _take_spare(self) -> _Asked | None:
+        spare, self._spare = self._spare, None
+        if spare is not None and not spare.is_usable:
+            logger.warning("a spare process of %s ended while it waited, another is forked", self.app)
+            spare.drop()
+            return None
+        return spare
+
+    def _refill(self) -> None:
+        self._refilling = None
+        if self.is_alive and self._spare is None:
+            with suppress(LaunchError):  # the next fork tells, if it still is so
+                self._spare = self._ask("")
+
+    def _ask(self, instance: str) -> _Asked:
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             output_read, output_write = os.pipe()
         except OSError as exc:
             raise LaunchError(f"the app's process cannot be forked: {exc}") from exc
+        ours.setblocking(False)
+        asked = _Asked(Ends(ours, output_read))
+        token = self._next_token = self._next_token + 1
+        request = Fork(instance, token, self._allowance.memory_bytes, self._allowance.open_files)
         try:
-            async with self._places:
-                pid, pidfd = await self._ask_for_fork(instance, [theirs.fileno(), output_write])
-        except BaseException:
-            # Without its other end an app process that was forked all the same ends by itself.
-            ours.close()
-            os.close(output_read)
-            raise
+            socket.send_fds(self._socket, [encode_packet(request)], [theirs.fileno(), output_write])
+        except OSError as exc:
+            asked.drop()
+            self.stop()
+            raise LaunchError("the app's template process does not answer") from exc
         finally:
             theirs.close()
             os.close(output_write)
-        ours.setblocking(False)
-        return Child(pid, pidfd, Ends(ours, output_read))
-
-    async def _ask_for_fork(self, instance: str, fds: list[int]) -> tuple[int, int]:
-        token = self._next_token = self._next_token + 1
-        forked: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
-        self._forks[token] = forked
-        request = Fork(instance, token, self._allowance.memory_bytes, self._allowance.open_files)
-        try:
-            socket.send_fds(self._socket, [encode_packet(request)], fds)
-            async with asyncio.timeout(FORK_TIMEOUT_S):
-                return await forked
-        except (OSError, TimeoutError) as exc:
-            self.stop()
-            raise LaunchError("the app's template process does not answer") from exc
-        except asyncio.CancelledError:
-            if forked.done() and not forked.cancelled() and forked.exception() is None:
-                os.close(forked.result()[1])
-            raise
-        finally:
-            del self._forks[token]
+        self._asked[token] = asked
+        return asked
 
     def _handle_packet(self) -> None:
         try:
@@ -184,16 +234,15 @@ class Template:
             case ImportFailed(error, traceback) if not self.ready.done():
                 self._fail(LaunchError(error, traceback))
             case Forked(token, pid) if fds:
-                waiting = self._forks.get(token)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result((pid, fds[0]))
+                asked = self._asked.pop(token, None)
+                if asked is not None and not asked.process.done():
+                    asked.process.set_result((pid, fds[0]))
                 else:  # whoever asked gave up
-                    signal.pidfd_send_signal(fds[0], signal.SIGKILL)
-                    os.close(fds[0])
+                    _kill(fds[0])
             case ForkFailed(token, error):
-                waiting = self._forks.get(token)
-                if waiting is not None and not waiting.done():
-                    waiting.set_exception(LaunchError(f"the app's process cannot be forked: {error}"))
+                asked = self._asked.pop(token, None)
+                if asked is not None and not asked.process.done():
+                    asked.process.set_exception(LaunchError(f"the app's process cannot be forked: {error}"))
             case _:
                 raise FrameError(f"an unexpected packet: {packet!r}")
 
@@ -212,9 +261,13 @@ class Template:
         if not self.ready.done():
             self._fail(LaunchError(why))
         self.ready.exception()  # retrieved: nobody may be waiting
-        for waiting in self._forks.values():
-            if not waiting.done():
-                waiting.set_exception(LaunchError(why))
+        for asked in self._asked.values():
+            if not asked.process.done():
+                asked.process.set_exception(LaunchError(why))
+        self._asked.clear()
+        if self._spare is not None:
+            self._spare.drop()
+            self._spare = None
 
     def reap(self) -> bool:
         """Reap the process if it died; return whether it did."""
@@ -225,7 +278,9 @@ class Template:
         with suppress(ProcessLookupError):
             pidfd = os.pidfd_open(self.pid)
             try:
-                select.select([pidfd], [], [], timeout_s)
+                watch = select.poll()  # not select(): that one knows no number past 1023
+                watch.register(pidfd, select.POLLIN)
+                watch.poll(timeout_s * 1000)
             finally:
                 os.close(pidfd)
         self.reap()
@@ -233,7 +288,7 @@ class Template:
             self._lines.finish(lambda: None)
 
     def stop(self) -> None:
-        """End the template; the apps that it forked live on."""
+        """End the template and its spare; the apps that it forked live on."""
         if self._process.poll() is None:
             self._process.kill()  # reaped later: it may be in the kernel's hands for a while
         self._close("the app's template process was stopped")
@@ -309,6 +364,12 @@ class Templates:
         self.discard_all()
         for template in self._stopped:
             template.wait(END_TIMEOUT_S)
+
+
+def _kill(pidfd: int) -> None:
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    os.close(pidfd)
 
 
 def _environment(user: User | None) -> dict[str, str]:

@@ -120,9 +120,8 @@ class Installation:
     # What a machine shows
 
     def templates_of(self, supervisor: Program) -> list[psutil.Process]:
-        """Return a supervisor's templates: its children that lead no app."""
-        born = self._apps()
-        return [child for child in supervisor.children() if child.pid not in born]
+        """Return a supervisor's templates: not its apps, nor the spare that waits to be one."""
+        return [child for child in supervisor.children() if _name(child) == "htagweb-templ"]
 
     def apps_of(self, supervisor: Program) -> list[psutil.Process]:
         """Return a supervisor's app processes."""
@@ -230,3 +229,11 @@ async def running(
                 made.let_go()
     finally:
         await asyncio.to_thread(made.close)
+
+
+def _name(process: psutil.Process) -> str:
+    """Return the process's name, "" when it is gone."""
+    try:
+        return str(process.name())
+    except psutil.NoSuchProcess:
+        return ""

@@ -8,6 +8,7 @@ that htag's own script calls, and calls its ``start`` and ``action``.
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import sys
 import traceback
@@ -15,15 +16,36 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
+import htag.render
 from htag import Tag
 from htag.render import HRenderer
 from htag.runners.commons import url2ak
 
 from htagweb.host.engines import Actions, AppImportError, AppInitError
+from htagweb.host.engines.events import whole
 from htagweb.host.frames import Call
 
 _DOM = frozenset({"update", "stream"})
 _render_logger = logging.getLogger("htag.render")
+
+
+class _LazyJson:
+    """The ``json`` of ``htag.render``: indented for its log alone, which nearly nobody reads.
+
+    htag builds that text for every interaction, with the encoder that is written in Python: a tenth
+    of an app process's part of a click (``docs/performance.md``).
+    """
+
+    @staticmethod
+    def dumps(value: Any, indent: int | None = None) -> str:
+        return json.dumps(value, indent=indent) if indent is None or _is_logged() else ""
+
+
+def _is_logged() -> bool:
+    return _render_logger.isEnabledFor(logging.INFO)
+
+
+htag.render.json = _LazyJson
 
 
 def is_app(obj: object) -> bool:
@@ -134,7 +156,7 @@ class Htag1Engine:
             call.method,
             call.args or [],
             call.kargs or {},
-            call.event or {},  # a handler with an ``ev`` parameter reads the event's keys
+            whole(call.event or {}),  # a handler with an ``ev`` parameter reads the event's keys
         )
         return _split(response)
 

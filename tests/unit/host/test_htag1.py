@@ -141,6 +141,17 @@ async def test_a_changed_tag_is_in_the_dom(host: Host) -> None:
     assert actions == Actions({"update": {shown: f'<span id="{shown}">xx</span>'}}, {})
 
 
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+async def test_what_htag_answers_is_written_out_for_its_log_alone(
+    host: Host, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(level, "htag.render")
+    engine, app = host.build()
+    await engine.interact(Call(id(app), "change", ["new"]))
+    answers = [record for record in caplog.records if "RETURN" in record.message]
+    assert ["new" in record.message for record in answers] == ([True] if level == logging.INFO else [])
+
+
 async def test_what_the_asking_tab_alone_runs_is_in_the_scripts(host: Host) -> None:
     engine, app = host.build()
     actions = await engine.interact(Call(id(app), "script"))
