@@ -194,6 +194,7 @@ class Runner(Starlette):
                 host=self.bind_host,
                 port=self.bind_port,
                 ws_max_size=2 * settings.max_message_bytes,
+                ws_per_message_deflate=False,  # a tenth of a click's CPU time; see docs/performance.md
                 forwarded_allow_ips=settings.trusted_proxies,
             )
 

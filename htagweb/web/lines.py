@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import Any
 
+from htagweb_broker import Clock
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from htagweb.web.sealing import OVERHEAD_BYTES, Conversation, SealError, TrafficKeys
@@ -13,6 +15,10 @@ from htagweb.web.sealing import OVERHEAD_BYTES, Conversation, SealError, Traffic
 logger = logging.getLogger(__name__)
 
 NORMAL = 1000
+SEND_TIMEOUT_S = 60.0
+"""A browser that takes nothing for so long is disconnected; it catches up when it comes back."""
+LOOK_S = 10.0
+"""Time between two looks at that: a timer for each text was 7 % of a web worker's part of a click."""
 
 
 class TooLarge(Exception):
@@ -24,10 +30,14 @@ class Line:
 
     is_sealed = False
 
-    def __init__(self, websocket: WebSocket, limit_bytes: int) -> None:
+    def __init__(self, websocket: WebSocket, limit_bytes: int, clock: Clock) -> None:
         """The socket is accepted already; the limit is that of a text of the page."""
         self._websocket = websocket
         self._limit_bytes = limit_bytes
+        self._clock = clock
+        self._sending = 0
+        self._moved = 0.0
+        """When the browser was last seen to take something."""
 
     async def receive(self) -> str:
         """Return the page's next text: "" for a binary message, which is none of the wire.
@@ -42,7 +52,24 @@ class Line:
 
     async def send(self, text: str) -> None:
         """Send a text; several tasks may."""
-        await self._websocket.send_text(text)
+        await self._taken(self._websocket.send_text(text))
+
+    async def _taken(self, sending: Awaitable[None]) -> None:
+        if not self._sending:
+            self._moved = self._clock.now()
+        self._sending += 1
+        try:
+            await sending
+        finally:
+            self._sending -= 1
+            self._moved = self._clock.now()
+
+    async def watch(self) -> None:
+        """TimeoutError when the browser has taken nothing of what is sent for a minute, or a little more."""
+        while True:
+            await self._clock.sleep(LOOK_S)
+            if self._sending and self._clock.now() >= self._moved + SEND_TIMEOUT_S:
+                raise TimeoutError("its browser takes nothing")
 
     async def close(self, code: int, last_words: str | None = None) -> None:
         """Send the last words, and close; nothing happens where either side has closed already."""
@@ -67,11 +94,11 @@ class SealedLine(Line):
 
     is_sealed = True
 
-    def __init__(self, websocket: WebSocket, keys: TrafficKeys, limit_bytes: int) -> None:
+    def __init__(self, websocket: WebSocket, keys: TrafficKeys, limit_bytes: int, clock: Clock) -> None:
         """The keys are this socket's alone."""
-        super().__init__(websocket, limit_bytes)
+        super().__init__(websocket, limit_bytes, clock)
         self._conversation = Conversation(keys)
-        self._sending = asyncio.Lock()
+        self._in_order = asyncio.Lock()
 
     async def receive(self) -> str:
         """Return the page's next text; SealError for what is not its next frame, besides."""
@@ -84,5 +111,5 @@ class SealedLine(Line):
 
     async def send(self, text: str) -> None:
         """Seal a text and send it; several tasks may."""
-        async with self._sending:  # frames go out in the order of their numbers
-            await self._websocket.send_bytes(self._conversation.seal(text))
+        async with self._in_order:  # frames go out in the order of their numbers
+            await self._taken(self._websocket.send_bytes(self._conversation.seal(text)))

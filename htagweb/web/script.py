@@ -13,6 +13,7 @@ PARTS = (
     "overlay",
     "interactions",
     "actions",
+    "events",
     "reloads",
     "unanswered",
     "line",

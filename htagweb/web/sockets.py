@@ -31,8 +31,6 @@ from htagweb.web.submitting import SEALED_ONLY, Submission, submit
 logger = logging.getLogger(__name__)
 
 BUSY_RETRY_S = 1.0
-SEND_TIMEOUT_S = 60.0
-"""A browser that takes nothing for so long is disconnected; it catches up when it comes back."""
 
 BAD_HELLO = 4400
 GONE = 4404
@@ -67,7 +65,7 @@ async def serve_socket(service: WebService, websocket: WebSocket, app: str) -> N
         return await _deny(websocket, 403, SEALED_ONLY)
     await websocket.accept()
     try:
-        line = await _line_of(websocket, agreement, service.settings.max_message_bytes)
+        line = await _line_of(websocket, agreement, service)
     except WebSocketDisconnect:
         return logger.debug("%s: a page left", instance)
     if record is None or (hello is not None and hello.generation != record.generation):
@@ -93,12 +91,13 @@ async def _deny(websocket: WebSocket, status: int, text: str) -> None:
     await websocket.send_denial_response(PlainTextResponse(text, status))
 
 
-async def _line_of(websocket: WebSocket, agreement: Agreement | None, limit_bytes: int) -> Line:
+async def _line_of(websocket: WebSocket, agreement: Agreement | None, service: WebService) -> Line:
     """Return what carries texts from here on; the page is told our public key first."""
+    limit_bytes = service.settings.max_message_bytes
     if agreement is None:
-        return Line(websocket, limit_bytes)
+        return Line(websocket, limit_bytes, service.clock)
     await websocket.send_text(wire.own(key=agreement.public))
-    return SealedLine(websocket, agreement.keys, limit_bytes)
+    return SealedLine(websocket, agreement.keys, limit_bytes, service.clock)
 
 
 class PageSocket:
@@ -130,7 +129,8 @@ class PageSocket:
                 self._service.broker.feeds.follow(self._instance, self._generation, after) as feed,
                 asyncio.TaskGroup() as tasks,
             ):
-                others = [tasks.create_task(self._receive()), tasks.create_task(self._tell_owner())]
+                beside = (self._receive(), self._tell_owner(), self._line.watch())
+                others = [tasks.create_task(each) for each in beside]
                 await self._send_feed(feed)
                 for task in others:
                     task.cancel()
@@ -148,8 +148,7 @@ class PageSocket:
             logger.info("%s: the page is rendered anew: %s", self._instance, group.exceptions[0])
             await self._line.close(GONE, wire.own(reload=True))
         except* (BrokerError, TimeoutError) as group:
-            reason = str(group.exceptions[0]) or "its browser takes nothing"
-            logger.warning("%s: a socket was closed: %s", self._instance, reason)
+            logger.warning("%s: a socket was closed: %s", self._instance, group.exceptions[0])
             await self._line.close(NOT_READY)
         finally:
             self._service.watchers.discard(self)
@@ -184,16 +183,12 @@ class PageSocket:
         action = emission.action
         if isinstance(action, Answered) and action.page == self._page:
             self._unanswered.discard(action.number)
-        await self._send(wire.render(emission, self._page))
+        await self._line.send(wire.render(emission, self._page))
         return isinstance(action, Ended)
 
     async def _send_own(self, **extra: object) -> None:
         if self.is_ours:
-            await self._send(wire.own(**extra))
-
-    async def _send(self, text: str) -> None:
-        async with asyncio.timeout(SEND_TIMEOUT_S):
-            await self._line.send(text)
+            await self._line.send(wire.own(**extra))
 
     def note_owner(self, lives: bool) -> None:
         """Take note whether the supervisor that runs the app lives; the page is told of a change."""
@@ -223,12 +218,12 @@ class PageSocket:
                 why = "what is wrong with it was told sealed" if self._line.is_sealed else exc
                 logger.warning("%s: a message was refused: %s", self._instance, why)
                 number = wire.number_in(text)
-                await self._send(wire.refusal(f"The message was refused: {exc}", self._page, number))
+                await self._line.send(wire.refusal(f"The message was refused: {exc}", self._page, number))
 
     async def _handle_message(self, message: wire.FromPage) -> None:
         extra = message.htagweb or wire.Extra()
         if extra.ping is not None:
-            return await self._send(wire.own(pong=extra.ping))
+            return await self._line.send(wire.own(pong=extra.ping))
         self._interactions = number = extra.n or self._interactions + 1
         generation = extra.generation or self._generation
         after = max((each for each in self._unanswered if each < number), default=0)
@@ -237,4 +232,4 @@ class PageSocket:
         answer = await submission.run(self._service, self._instance, self._tell_waiting)
         if answer is not None:
             self._unanswered.discard(number)
-            await self._send(answer)
+            await self._line.send(answer)

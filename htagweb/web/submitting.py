@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import msgspec
 from htagweb_broker import (
@@ -65,8 +64,7 @@ async def submit(
         await service.clock.sleep(RETRY_S)
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(msgspec.Struct, frozen=True):
     """One interaction of a page."""
 
     page: str

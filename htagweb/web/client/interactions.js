@@ -1,6 +1,7 @@
 /* Interactions: those that wait for an answer, numbered, in the order they were asked. */
 const LONGEST_QUEUE = 100;
 const ERROR_SHOWN_MS = 10_000;
+const MOST_BYTES = 3; // of one code unit, in UTF-8
 
 class Interactions {
   #texts = new Map(); // number -> the exact text
@@ -69,7 +70,8 @@ class Interactions {
 
   #accepts(text) {
     const limit = config.max_message_bytes ?? Infinity;
-    if (sizeOf(text) > limit) this.#showTooLarge(`${sizeOf(text)} bytes; the limit is ${limit}`);
+    const isSmall = text.length * MOST_BYTES <= limit; // to count bytes would make each click wait
+    if (!isSmall && sizeOf(text) > limit) this.#showTooLarge(`${sizeOf(text)} bytes; the limit is ${limit}`);
     else if (this.size < LONGEST_QUEUE) return true;
     else this.#notices.show("full", "Too many clicks are waiting for an answer.");
     return false;

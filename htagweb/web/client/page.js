@@ -115,6 +115,8 @@ function stop(text = "", label = "") {
 
 // --- page life
 function handleLoaded() {
+  const htags = window.jevent;
+  window.jevent = (event) => eventData(event, htags);
   guarded(() => window.start());
   interactions.markStarted();
   unanswered.tell();

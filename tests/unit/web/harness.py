@@ -158,6 +158,9 @@ class Socket:
         self._site = site
         self._received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.sent: list[dict[str, Any]] = []
+        self.takes = asyncio.Event()
+        """Cleared: the browser takes nothing more."""
+        self.takes.set()
         self._scope = {
             "type": "websocket",
             "path": f"/_/{APP}",
@@ -186,6 +189,8 @@ class Socket:
         self.put({"type": "websocket.disconnect", "code": 1001})
 
     async def _send(self, message: Any) -> None:
+        if message["type"] == "websocket.send":
+            await self.takes.wait()
         self.sent.append(message)
 
     async def serve(self) -> None:

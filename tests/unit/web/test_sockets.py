@@ -18,7 +18,7 @@ from htagweb_broker import (
 )
 
 from htagweb.web import submitting
-from htagweb.web.lines import NORMAL
+from htagweb.web.lines import LOOK_S, NORMAL, SEND_TIMEOUT_S
 from htagweb.web.sockets import BAD_HELLO, GONE, NOT_READY, TOO_LARGE
 from tests.support.fakes import turns
 from tests.support.waiting import until
@@ -197,6 +197,31 @@ async def test_a_broker_that_goes_away_closes_for_a_while(site: Site, connect: C
 
 
 # In
+
+
+async def test_a_browser_that_takes_nothing_is_disconnected(site: Site, connect: Connected) -> None:
+    site.own()
+    socket = await ready(connect())
+    await site.clock.advance(2 * SEND_TIMEOUT_S)  # nothing was to be sent: that is no fault of the browser
+    socket.takes.clear()
+    site.broker.feed.put_nowait(update(4))
+    for _ in range(round(SEND_TIMEOUT_S / LOOK_S)):
+        assert socket.code is None
+        await site.clock.advance(LOOK_S)
+    await until(lambda: socket.code == NOT_READY, "the socket is closed")
+
+
+async def test_a_browser_that_takes_something_slowly_stays(site: Site, connect: Connected) -> None:
+    site.own()
+    socket = await ready(connect())
+    for number in range(4, 8):
+        socket.takes.clear()
+        site.broker.feed.put_nowait(update(number))
+        for _ in range(round(SEND_TIMEOUT_S / LOOK_S) - 1):
+            await site.clock.advance(LOOK_S)
+        socket.takes.set()
+        await turns()
+    assert socket.code is None
 
 
 async def test_an_interaction_is_submitted_with_its_number(site: Site, connect: Connected) -> None:
