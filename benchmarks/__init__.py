@@ -1,1 +1,1 @@
-"""This project and htagweb 1.0.0, measured side by side: ``python -m benchmarks``."""
+"""This project and its peers, measured side by side: ``python -m benchmarks``."""

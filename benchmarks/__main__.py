@@ -1,4 +1,4 @@
-"""Compares this project with htagweb 1.0.0 and writes the results: ``python -m benchmarks [--quick]``."""
+"""Measures this project beside its peers, in turns: ``python -m benchmarks [--quick] [--only KEY,KEY]``."""
 
 from __future__ import annotations
 
@@ -6,59 +6,109 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
-from benchmarks import report
-from benchmarks.contestants import Contestant, reference, this_project
-from benchmarks.figures import FULL, QUICK, Figures, Plan
+import psutil
+
+from benchmarks import figures as names
+from benchmarks import report, turns
+from benchmarks.contestants import Contestant, contestants
+from benchmarks.figures import Figures
+from benchmarks.goals import Results
+from benchmarks.plan import FULL, MAIN, OURS, QUICK, Plan
 from benchmarks.stack import BenchmarkError, end_descendants, running
 from htagweb.host.process import become_subreaper
 
 RESULTS = Path(__file__).parent / "results.md"
 BUSY = 0.5
 """A load average from which on the machine is too busy for numbers that count."""
+Say = Callable[[str], None]
 
 
-def measure(plan: Plan, contestants: Sequence[Contestant], figures: Sequence[Figures]) -> None:
-    """Take the contestants in turns, so that the machine's drift hits both alike."""
+def measure(plan: Plan, chosen: Sequence[Contestant], say: Say) -> Results:
+    """Take the contestants in turns; who fails is noted, the others go on."""
+    results = Results({each.key: turns.begin(plan, each) for each in chosen}, {})
+    for number in range(plan.rounds):
+        for contestant in chosen:
+            _take_turn(plan, number, contestant, results.figures[contestant.key], say)
+    ours = [each for each in chosen if each.key == OURS]
+    if ours:
+        grown = {size: Figures() for size in plan.growth.sizes}
+        for sizes in plan.growth.steps:
+            _take_growth(plan, sizes, ours[0], grown, say)
+        return Results(results.figures, grown)
+    return results
+
+
+def _take_turn(plan: Plan, number: int, contestant: Contestant, figures: Figures, say: Say) -> None:
+    mine = plan.turns[contestant.key]
+    if number >= len(mine):
+        return
+    title = f"round {number + 1} of {plan.rounds}, {contestant.name}"
+    if figures.failures and not figures.has(names.START_UP):
+        say(f"{title}: left out, as it did not start")
+        return
+    say(f"{title} …")
+    try:
+        with running(contestant) as stack:
+            turns.take_turn(stack, mine[number], figures)
+    except (BenchmarkError, psutil.Error) as exc:
+        figures.failures.append(f"round {number + 1}: {str(exc).removeprefix(f'{contestant.name}: ')}")
+        say(f"  failed: {exc}")
+    else:
+        say(f"  {turns.summary(figures, mine[number])}")
+
+
+def _take_growth(
+    plan: Plan, sizes: tuple[int, ...], contestant: Contestant, grown: dict[int, Figures], say: Say
+) -> None:
+    say(f"growth, {' and then '.join(map(str, sizes))} live apps …")
+    left = list(sizes)
+    try:
+        with running(contestant) as stack:
+            for size in turns.take_growth(stack, sizes, plan.growth, grown):
+                left.remove(size)
+                say(f"  {size}: {turns.grown_summary(grown[size], plan.growth)}")
+    except (BenchmarkError, psutil.Error) as exc:
+        for size in left:
+            grown[size].failures.append(str(exc))
+        say(f"  failed: {exc}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help=f"under a minute, of {', '.join(MAIN)}; for a first impression"
+    )
+    parser.add_argument("--only", default="", metavar="KEY,KEY", help="these contestants, e.g. ours,floor")
+    parser.add_argument(
+        "--output", type=Path, help=f"default: {RESULTS.name} here; none with --quick and --only"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print the tables, write them down; 1 when this project failed, 130 after Ctrl-C."""
+    options = _options()
+    plan = QUICK if options.quick else FULL
+    keys = options.only.split(",") if options.only else MAIN if options.quick else tuple(plan.turns)
+    output = options.output or (None if options.quick or options.only else RESULTS)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    become_subreaper()
     began = monotonic()
 
     def say(text: str) -> None:
         print(f"{monotonic() - began:6.1f} s  {text}", flush=True)
 
-    pairs = list(zip(contestants, figures, strict=True))
-    for number in range(1, plan.rounds + 1):
-        for contestant, mine in pairs:
-            say(f"round {number} of {plan.rounds}: {contestant.name} …")
-            with running(contestant) as stack:
-                mine.take_turn(stack, plan)
-            say(f"  {mine.summary()}")
-    for contestant, mine in pairs:
-        say(f"{plan.crowd} live apps: {contestant.name} …")
-        with running(contestant) as stack:
-            mine.take_crowd(stack, plan)
-        say(f"  all there after {mine.crowd.seconds:.1f} s" if mine.crowd else f"  failed: {mine.failure}")
-
-
-def main() -> int:
-    """Measure, print the table, write it down; 1 when something failed, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute, for a first impression")
-    parser.add_argument("--output", type=Path, help=f"default: {RESULTS.name} here; none with --quick")
-    options = parser.parse_args()
-    plan, output = (QUICK, options.output) if options.quick else (FULL, options.output or RESULTS)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    become_subreaper()
-    ours, theirs = Figures(), Figures()
     try:
-        contestants = (this_project(), reference())
-        facts = [*report.machine(), *map(report.versions, contestants)]
-        print("\n".join(facts))
+        chosen = contestants(keys)
+        facts = [*report.machine(), *map(report.versions, chosen)]
+        print("\n".join(facts), flush=True)
         if os.getloadavg()[0] > BUSY:
-            print("The machine is busy with something else: these numbers are a draft.")
-        measure(plan, contestants, (ours, theirs))
+            print("The machine is busy with something else: these numbers are a draft.", flush=True)
+        results = measure(plan, chosen, say)
     except BenchmarkError as exc:
         print(exc, file=sys.stderr)
         return 1
@@ -66,11 +116,14 @@ def main() -> int:
         return 130
     finally:
         end_descendants()
-    print(f"\n{report.table(plan, ours, theirs)}\n\n{report.memory_table(ours, theirs)}")
+    told = report.Report(plan, chosen, results)
+    print(f"\n{told.text()}\n")
     if output is not None:
-        output.write_text(report.document(facts, plan, ours, theirs))
-        print(f"\nwritten to {output}")
-    return 1 if ours.failure else 0
+        output.write_text(report.document(facts, told, monotonic() - began))
+        print(f"written to {output}")
+    say("done")
+    ours = [results.figures[OURS], *results.grown.values()] if OURS in results.figures else []
+    return 1 if any(figures.failures for figures in ours) else 0
 
 
 if __name__ == "__main__":

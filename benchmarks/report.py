@@ -1,140 +1,153 @@
-"""The table of both contestants, with the ratios that are wanted."""
+"""What is told about a run: its tables, on the terminal and as a page."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 
+from benchmarks import figures as names
+from benchmarks import tables
 from benchmarks.contestants import Contestant
-from benchmarks.figures import Crowd, Figures, Plan, percentile
-
-Value = Callable[[Figures], float]
+from benchmarks.figures import Figures
+from benchmarks.goals import Goal, Results, Value, goals
+from benchmarks.plan import Growth, Plan, Turn
+from benchmarks.tables import NONE, Row, latencies, markdown, shown
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One measure."""
+class Report:
+    """A run's results, and how they are shown."""
 
-    label: str
-    value: Value
-    unit: str
-    digits: int
-    upside: bool = False
-    """Whether the ratio is ours / 1.0.0, not 1.0.0 / ours."""
-    least: float | None = None
-    """What the ratio must reach."""
-    most: float | None = None
-    """What the ratio may be."""
-    limit: float | None = None
-    """What our own value may be."""
-    bare: bool = False
-    """A fact that is no contest: it has no ratio."""
+    plan: Plan
+    contestants: Sequence[Contestant]
+    results: Results
 
-    def cells(self, ours: Figures, theirs: Figures) -> list[str]:
-        """Return the row of the table."""
-        mine, other = self._measured(ours), self._measured(theirs)
-        ratio, wanted, verdict = "", "", ""
-        if mine is not None and other is not None and not self.bare:
-            number = mine / other if self.upside else other / mine
-            ratio = f"{'ours / 1.0.0' if self.upside else '1.0.0 / ours'} = {number:.2f}"
-            if self.least is not None:
-                wanted, verdict = f"≥ {self.least:g}", _verdict(number >= self.least)
-            elif self.most is not None:
-                wanted, verdict = f"≤ {self.most:g}", _verdict(number <= self.most)
-        if self.limit is not None and mine is not None:
-            wanted, verdict = f"ours < {self.limit:g} {self.unit}", _verdict(mine < self.limit)
-        return [self.label, self._shown(mine), self._shown(other), ratio, wanted, verdict]
+    def text(self) -> str:
+        """Return all tables with their titles, as Markdown."""
+        turn = self.plan.turns[self.contestants[0].key][0]
+        columns = [(each.name, self.results.figures[each.key]) for each in self.contestants]
+        parts = [
+            ("Goals", self._goals(turn)),
+            ("Measures", tables.measures(_rows(turn, self.plan.crowd), columns, "measure") + self._notes()),
+            ("CPU time per click, one user clicks", tables.cpu(1, columns)),
+            (f"CPU time per click, {turn.users} users click", tables.cpu(turn.users, columns)),
+            (f"Private memory with {turn.users} users", tables.memory(columns)),
+        ]
+        if self.results.grown:
+            parts.append(("Growth of this project", self._growth()))
+        return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts)
 
-    def _measured(self, figures: Figures) -> float | None:
+    def _goals(self, turn: Turn) -> str:
+        lines = [self._goal(goal) for goal in goals(turn, self.plan.growth)]
+        return markdown(["measure", "this project", "against", "ratio", "wanted", "met"], lines)
+
+    def _goal(self, goal: Goal) -> list[str]:
         try:
-            return self.value(figures)
+            ours = goal.ours(self.results)
+            against = goal.against(self.results) if goal.against else None
+            verdict = "yes" if goal.is_met(self.results) else "**NO**"
         except LookupError:
-            return None
+            return [goal.label, NONE, NONE, NONE, self._wanted(goal), "not measured"]
+        ratio = f"{goal.ratio(self.results):.3g}" if against else ""
+        other = self._whose(against, goal.unit) if against else ""
+        return [goal.label, shown(ours.number, goal.unit), other, ratio, self._wanted(goal), verdict]
 
-    def _shown(self, value: float | None) -> str:
-        return "-" if value is None else f"{value:.{self.digits}f} {self.unit}"
+    def _wanted(self, goal: Goal) -> str:
+        if goal.most is None:
+            return f"≥ {goal.least:g}"
+        return f"≤ {goal.most:g}" if goal.against else f"≤ {shown(goal.most, goal.unit)}"
 
+    def _whose(self, value: Value, unit: str) -> str:
+        named = {each.key: each.name for each in self.contestants}
+        return f"{named.get(value.whose, value.whose)}: {shown(value.number, unit)}"
 
-def _verdict(is_met: bool) -> str:
-    return "yes" if is_met else "NO"
+    def _notes(self) -> str:
+        notes = [
+            f"- {each.name}: {reason}"
+            for each in self.contestants
+            for figures in [self.results.figures[each.key]]
+            for reason in dict.fromkeys([*figures.left_out.values(), *map(_short, figures.failures)])
+            if reason
+        ]
+        return "\n\n" + "\n".join(notes) if notes else ""
 
-
-def _crowd(figures: Figures) -> Crowd:
-    if figures.crowd is None:
-        raise LookupError("not measured")
-    return figures.crowd
-
-
-def rows(plan: Plan) -> Sequence[Row]:
-    """Return all measures."""
-    users, crowd = plan.users, plan.crowd
-    return (
-        Row("start-up until the first page, median", lambda f: median(f.startups), "s", 2),
-        Row("first open, p50", lambda f: median(f.opens) * 1e3, "ms", 1, least=10),
-        Row("first open, p95", lambda f: percentile(f.opens, 95) * 1e3, "ms", 1),
-        Row("re-open, p50", lambda f: median(f.reopens) * 1e3, "ms", 1),
-        Row("click, one user, p50", lambda f: median(f.clicks) * 1e3, "ms", 2, upside=True, most=1.5),
-        Row("click, one user, p95", lambda f: percentile(f.clicks, 95) * 1e3, "ms", 2, upside=True),
-        Row("click, one user, p99", lambda f: percentile(f.clicks, 99) * 1e3, "ms", 2, upside=True),
-        Row(
-            "  of it the load's own CPU, median", lambda f: median(f.load_per_click) * 1e3, "ms", 2, bare=True
-        ),
-        Row(f"clicks/s, {users} users, median", lambda f: median(f.rates), "/s", 0, upside=True, least=1),
-        Row(
-            f"private memory per app, {users} live",
-            lambda f: median(f.private) / 1e6,
-            "MB",
-            2,
-            upside=True,
-            most=0.7,
-        ),
-        Row(f"whole stack / {users} live apps", lambda f: median(f.shares) / 1e6, "MB", 2, upside=True),
-        Row(
-            f"slowest click while {plan.burst} users open at once",
-            lambda f: max(f.burst_clicks) * 1e3,
-            "ms",
-            1,
-            limit=50,
-        ),
-        Row(f"all {plan.burst} of them opened after, median", lambda f: median(f.burst_seconds), "s", 2),
-        Row(f"{crowd} live apps: all opened after", lambda f: _crowd(f).seconds, "s", 1),
-        Row(f"{crowd} live apps: first click, p50", lambda f: median(_crowd(f).clicks) * 1e3, "ms", 2),
-        Row(f"{crowd} live apps: whole stack", lambda f: _crowd(f).share / 1e6, "MB", 0, upside=True),
-    )
+    def _growth(self) -> str:
+        growth, grown = self.plan.growth, self.results.grown
+        columns = [(f"{size} live", grown[size]) for size in growth.sizes]
+        failures = [f"- {name}: {_short(reason)}" for name, figures in columns for reason in figures.failures]
+        few, many = columns[0], columns[-1]
+        rows = _grown_rows(growth, [figures for _, figures in columns])
+        lines = [
+            [row.label, *(row.cell(figures) for _, figures in columns), _ratio(row, many[1], few[1])]
+            for row in rows
+        ]
+        head = ["measure", *(name for name, _ in columns), f"{many[0]} / {few[0]}"]
+        table = markdown(head, lines)
+        weights = tables.memory(columns)
+        return "\n\n".join([table, *(["\n".join(failures)] if failures else []), "Private memory:", weights])
 
 
-def table(plan: Plan, ours: Figures, theirs: Figures) -> str:
-    """Return the table as Markdown, in columns of even width."""
-    head = ["measure", "this project", "htagweb 1.0.0", "ratio", "wanted", "met"]
-    return _markdown([head, *(row.cells(ours, theirs) for row in rows(plan))])
+def _rows(turn: Turn, crowd: int) -> list[Row]:
+    rows = [
+        Row("start-up until the first page", names.START_UP, "s"),
+        *latencies("first open", names.FIRST_OPEN),
+        *latencies("re-open", names.REOPEN),
+        *latencies("click, one user", names.click(1)),
+    ]
+    for users in (turn.users, turn.many, *([crowd] if crowd else [])):
+        rows.append(Row(f"clicks/s, {users} users", names.rate(users), "/s"))
+        rows += latencies(f"click, {users} users", names.click(users))
+    return [
+        *rows,
+        *latencies("update() to frame", names.UPDATE),
+        Row(f"updates/s, {turn.update_users} apps", names.UPDATE_RATE, "/s"),
+        *latencies("click to changed page in Chromium", names.BROWSER),
+        Row(f"private memory per app, {turn.users} users", names.PRIVATE, "MB"),
+        Row(f"whole stack per app, {turn.users} users", names.SHARE, "MB"),
+        Row("one clicks while others open at once: its slowest click", names.BURST_CLICK, "ms", 100),
+        Row("one clicks while others open at once: all open after", names.BURST, "s"),
+        Row(f"{crowd} users: all there after", names.ALL_LIVE, "s"),
+        Row(f"{crowd} users: whole stack", names.WHOLE, "MB"),
+    ]
 
 
-def memory_table(ours: Figures, theirs: Figures) -> str:
-    """Return what each part of a crowd's stack takes, as Markdown."""
-    lines = [["part", "contestant", "processes", "private, each (median)", "private, all"]]
-    for name, figures in _named(ours, theirs):
-        if figures.crowd is None:
-            continue
-        for role, group in figures.crowd.memory.items():
-            private = [memory.private / 1e6 for memory in group]
-            lines.append([role, name, str(len(group)), f"{median(private):.2f} MB", f"{sum(private):.1f} MB"])
-    return _markdown(lines)
+def _grown_rows(growth: Growth, grown: Sequence[Figures]) -> list[Row]:
+    users = growth.users
+    return [
+        Row("all live after", names.ALL_LIVE, "s"),
+        *latencies("first open", names.FIRST_OPEN),
+        *latencies("click, one user", names.click(1)),
+        Row(f"clicks/s, {users} users", names.rate(users), "/s"),
+        *latencies(f"click, {users} users", names.click(users)),
+        *latencies("update() to frame", names.UPDATE),
+        *_cpu_rows("one user", 1, grown),
+        *_cpu_rows(f"{users} users", users, grown),
+        Row("private memory per app", names.PRIVATE, "MB"),
+        Row("whole stack per app", names.SHARE, "MB"),
+    ]
 
 
-def _named(ours: Figures, theirs: Figures) -> Sequence[tuple[str, Figures]]:
-    return (("this project", ours), ("htagweb 1.0.0", theirs))
+def _cpu_rows(label: str, users: int, grown: Sequence[Figures]) -> list[Row]:
+    parts = tables.busy(users, grown)
+    return [Row(f"CPU per click, {label}: {role}", names.cpu(users, role), "µs") for role in parts]
 
 
-def _markdown(lines: list[list[str]]) -> str:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    texts = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
-    texts.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(texts)
+def _ratio(row: Row, many: Figures, few: Figures) -> str:
+    try:
+        return f"{row.number(many) / row.number(few):.2f}"
+    except (LookupError, ZeroDivisionError):
+        return NONE
+
+
+def _short(reason: str) -> str:
+    """Return what fits into a list: of what the load and the server wrote the last line each."""
+    load, _, server = reason.partition("\nThe server's last lines:\n")
+    first, *more = load.strip().splitlines() or ["no reason"]
+    return " … ".join([first, *more[-1:], *server.strip().splitlines()[-1:]])
 
 
 def machine() -> list[str]:
@@ -161,27 +174,37 @@ def versions(contestant: Contestant) -> str:
     return f"{contestant.name}: " + ", ".join(f"{k} {v}" for k, v in contestant.versions().items())
 
 
-def document(facts: Sequence[str], plan: Plan, ours: Figures, theirs: Figures) -> str:
+def document(facts: Sequence[str], report: Report, took_s: float) -> str:
     """Return the results as a page."""
-    failed = [name for name, figures in _named(ours, theirs) if figures.failure]
-    failure = f"\nDid not cope with {plan.crowd} live apps: {' and '.join(failed)}.\n"
+    plan = report.plan
+    steps = ", ".join(" and then ".join(map(str, step)) for step in plan.growth.steps)
     return f"""# Results of the benchmark
 
-Written by `python -m benchmarks`: {plan.rounds} rounds, in each a turn of both contestants, each
-started anew as its users start it (`python server.py`: one web worker; this project with its private
-broker and one supervisor). The load is one process beside them on the same machine, with the same code
-for both; it takes its part of the CPU, and of each click's time. Absolute times drift with the machine;
-the ratios are what counts.
+Written by `python -m benchmarks` in {took_s / 60:.1f} min. There are {plan.rounds} rounds; each takes
+its contestants once, one after the other, so that what drifts on the machine hits all alike. A turn
+starts its contestant anew, as its users start it, and measures everything below.
 
 {chr(10).join(f"- {fact}" for fact in facts)}
 
-{table(plan, ours, theirs)}
+The load is one process beside the contestant on the same machine, the same code for all; it takes its
+part of the cores, and of each click's time. Absolute times drift with the machine; the ratios are what
+counts.
 
-Percentiles are over all rounds. Memory is private (USS); "whole stack" counts shared pages too (PSS),
-of all processes. First open: a new user's GET until the whole page is there. Click: from sending the
-message on the WebSocket to its answer.
+- **A percentile is the median over the rounds of each round's percentile**, not that of all values in
+  one heap, where one disturbed round would decide the p99. Ratios compare these medians.
+- First open: a new user's GET until the whole page is there. Re-open: the same by somebody whose app lives.
+- Click: from sending the message on the WebSocket to the frame with the next number. "N users": each
+  clicks again as soon as its answer is there.
+- Update: from the app's clock just before `update()` to the frame's arrival. Some coalesce: what they
+  send in one frame counts once.
+- In Chromium: from `click()` in the page to the change of the page, by the page's clock.
+- Private memory is USS. "Whole stack" is PSS, shared pages too, of all processes. Where users have no
+  process of their own, an app's private memory is what the server grew by, divided by the users who came.
+- CPU is user and system time of all processes of a part, between two readings, divided by the clicks.
+- A dash: not measured, or there is no such thing. The user in Chromium has an app too.
+- Growth: one stack after the other, with {steps} live apps, of which {plan.growth.users} are clicked.
+  With one live app the click of one user is measured before others come. The last {plan.growth.users - 1} of
+  the live ones came one after the other, the others {plan.growth.at_once} at a time.
 
-## Memory with {plan.crowd} live apps
-
-{memory_table(ours, theirs)}
-{failure if failed else ""}"""
+{report.text()}
+"""

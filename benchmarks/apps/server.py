@@ -1,8 +1,4 @@
-"""The server script of both contestants: each is started as its own users start it.
-
-``python server.py PORT`` with the interpreter of the contestant. The directory
-is the first of ``sys.path``, and holds nothing but the app.
-"""
+"""Serves the app as users of this project and of htagweb 1.0.0 and 0.60.3 do: ``python server.py PORT``."""
 
 from __future__ import annotations
 
@@ -17,8 +13,8 @@ from htagweb import Runner
 
 if __name__ == "__main__":
     if find_spec("htagweb.fifo"):
-        # 1.0.0 has its sockets below /tmp and, when it starts, kills every process that has a
-        # PID file there. Here it gets a directory of its own, so that it meets only itself.
+        # The releases have their sockets below /tmp and, when they start, kill every process that
+        # has a PID file there. Here they get a directory of their own, so that they meet only themselves.
         AsyncStream = import_module("htagweb.fifo").AsyncStream
         AsyncStream.FOLDER = os.getcwd()
     Runner(App, host="127.0.0.1", port=int(sys.argv[1])).run()

@@ -1,0 +1,1 @@
+"""What each contestant hosts: the same page, and the script that serves it."""

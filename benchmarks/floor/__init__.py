@@ -1,0 +1,1 @@
+"""The floor: the least program that crosses the same hops as this project, with no htag."""
