@@ -180,9 +180,12 @@ def document(facts: Sequence[str], report: Report, took_s: float) -> str:
     steps = ", ".join(" and then ".join(map(str, step)) for step in plan.growth.steps)
     return f"""# Results of the benchmark
 
-Written by `python -m benchmarks` in {took_s / 60:.1f} min. There are {plan.rounds} rounds; each takes
-its contestants once, one after the other, so that what drifts on the machine hits all alike. A turn
-starts its contestant anew, as its users start it, and measures everything below.
+Written by `python -m benchmarks` in {took_s / 60:.1f} min. There are {plan.rounds} rounds, each takes its
+contestants one after the other. This project, the two releases of htagweb and the floor have a turn in
+each; the others have fewer (TCP, 4 workers, NiceGUI and Streamlit: one), so that a slow minute of the
+machine weighs more on them. Bursts are measured in round 1, 300 users in one round. A turn starts its
+contestant anew, as its users start it; this project with two limits raised, for so many users of one
+address: 2000 apps, and any number of new sessions.
 
 {chr(10).join(f"- {fact}" for fact in facts)}
 
@@ -197,14 +200,19 @@ counts.
   clicks again as soon as its answer is there.
 - Update: from the app's clock just before `update()` to the frame's arrival. Some coalesce: what they
   send in one frame counts once.
-- In Chromium: from `click()` in the page to the change of the page, by the page's clock.
+- Streamlit's page is there when its first run over the WebSocket has ended, and its user clicks again
+  when the run has; the click is measured until the number. A re-open of NiceGUI and Streamlit is a new page.
+- In Chromium: from `click()` in the page to the change of the page, by the page's clock. The others
+  compress as their defaults have it; the load offers no compression.
 - Private memory is USS. "Whole stack" is PSS, shared pages too, of all processes. Where users have no
   process of their own, an app's private memory is what the server grew by, divided by the users who came.
 - CPU is user and system time of all processes of a part, between two readings, divided by the clicks.
 - A dash: not measured, or there is no such thing. The user in Chromium has an app too.
 - Growth: one stack after the other, with {steps} live apps, of which {plan.growth.users} are clicked.
-  With one live app the click of one user is measured before others come. The last {plan.growth.users - 1} of
-  the live ones came one after the other, the others {plan.growth.at_once} at a time.
+  In the column "1 live" only the click of one user and the memory are measured with one app; the rest with
+  {plan.growth.users}, and the first opens while those come. The last {plan.growth.users - 1} of the live
+  ones come one after the other, the others {plan.growth.at_once} at a time. Left out: 100 and 300 users,
+  re-open, Chromium.
 
 {report.text()}
 """

@@ -69,7 +69,7 @@ def main() -> None:
         stack.enter_context(_child(*supervisor, descriptors=(tell_ready,)))
         os.close(tell_ready)
         os.read(ready, 1)
-        uvicorn.run(Runner(App), host="127.0.0.1", port=int(sys.argv[1]))
+        uvicorn.run(Runner(App), host="127.0.0.1", port=int(sys.argv[1]), ws_per_message_deflate=False)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def main() -> None:
         _broker(directory) as path,
         _child(sys.executable, str(Path(__file__).with_name("supervisor.py")), path),
     ):
-        uvicorn.run(Web(path), host="127.0.0.1", port=int(sys.argv[1]))
+        uvicorn.run(Web(path), host="127.0.0.1", port=int(sys.argv[1]), ws_per_message_deflate=False)
 
 
 if __name__ == "__main__":

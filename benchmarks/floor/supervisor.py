@@ -19,7 +19,7 @@ import uvloop
 from benchmarks.floor.pipeline import Connection
 
 GROUP_SIZE = 32
-"""Inboxes that one blocked read is for, as in this project."""
+"""Inboxes that one blocked read is for: more would make each read slow."""
 OUTBOX_ENTRIES = 256
 
 
