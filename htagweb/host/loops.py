@@ -1,6 +1,6 @@
 """The event loop of app processes and supervisors: uvloop's, where it is installed.
 
-For an app it takes a third off the CPU time of a click (127 µs for 186 µs), for 0.06 MB of memory.
+For an app it takes a third off the CPU time of a click (127 µs instead of 186 µs), for 0.06 MB of memory.
 """
 
 from __future__ import annotations

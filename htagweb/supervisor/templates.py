@@ -40,7 +40,10 @@ FORK_TIMEOUT_S = 10.0
 FORKS_AT_ONCE = 8
 """The kernel queues some hundred requests for a template; a crowd must not find that queue full."""
 SPARE_S = 0.005
-"""After a fork, when the app that was wanted has most likely shown its page, the next one is forked ahead."""
+"""Time between a fork and the next one, ahead: it does not compete with the first page of a small app."""
+_ONE_LOOKUP = "UV_THREADPOOL_SIZE", "1"
+"""How many threads uvloop starts in an app when it first looks a name up, unless the operator says more.
+They start at once, and where the app's limit leaves no memory for four stacks, libuv aborts."""
 END_TIMEOUT_S = 2.0
 IMPORT_TIMEOUT_S = 120.0
 """Apart from the app's own limit: an import that outlasts one page's patience is there for the next."""
@@ -172,7 +175,9 @@ class Template:
     def _take_spare(self) -> _Asked | None:
         spare, self._spare = self._spare, None
         if spare is not None and not spare.is_usable:
-            logger.warning("a spare process of %s ended while it waited, another is forked", self.app)
+            failure = spare.process.exception()
+            why = failure or "it ended while it waited"
+            logger.warning("a spare process of %s is not there, another is forked: %s", self.app, why)
             spare.drop()
             return None
         return spare
@@ -374,6 +379,7 @@ def _kill(pidfd: int) -> None:
 
 def _environment(user: User | None) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    inherited.setdefault(*_ONE_LOOKUP)
     return inherited if user is None else inherited | user.environment
 
 

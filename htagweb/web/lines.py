@@ -18,7 +18,9 @@ NORMAL = 1000
 SEND_TIMEOUT_S = 60.0
 """A browser that takes nothing for so long is disconnected; it catches up when it comes back."""
 LOOK_S = 10.0
-"""Time between two looks at that: a timer for each text was 7 % of a web worker's part of a click."""
+"""Time between two looks at that: a timer for each text took a tenth of a web worker's part of a click."""
+CLOSE_TIMEOUT_S = 5.0
+"""How long a close may wait for a browser that takes nothing."""
 
 
 class TooLarge(Exception):
@@ -76,9 +78,12 @@ class Line:
         if self._websocket.application_state is not WebSocketState.CONNECTED:
             return
         try:
-            if last_words is not None:
-                await self.send(last_words)
-            await self._websocket.close(code)
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                if last_words is not None:
+                    await self.send(last_words)
+                await self._websocket.close(code)
+        except TimeoutError:
+            logger.debug("a socket is left to the server: its browser does not take that it is closed")
         except (WebSocketDisconnect, RuntimeError) as exc:
             logger.debug("a page was gone before its socket was closed: %s", exc)
 

@@ -13,7 +13,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import htag.render
@@ -29,23 +29,18 @@ _DOM = frozenset({"update", "stream"})
 _render_logger = logging.getLogger("htag.render")
 
 
-class _LazyJson:
-    """The ``json`` of ``htag.render``: indented for its log alone, which nearly nobody reads.
+def _dumps(value: Any, **options: Any) -> str:
+    """Return JSON; indented for htag's log alone, which nearly nobody reads.
 
     htag builds that text for every interaction, with the encoder that is written in Python: a tenth
     of an app process's part of a click (``docs/performance.md``).
     """
-
-    @staticmethod
-    def dumps(value: Any, indent: int | None = None) -> str:
-        return json.dumps(value, indent=indent) if indent is None or _is_logged() else ""
-
-
-def _is_logged() -> bool:
-    return _render_logger.isEnabledFor(logging.INFO)
+    if "indent" in options and not _render_logger.isEnabledFor(logging.INFO):
+        return ""
+    return json.dumps(value, **options)
 
 
-htag.render.json = _LazyJson
+htag.render.json = SimpleNamespace(**{**vars(json), "dumps": _dumps})
 
 
 def is_app(obj: object) -> bool:

@@ -21,7 +21,7 @@ const kinds = new Map(); // type -> {kind, names}; kind is the prototype
 function eventData(event, htags) {
   if (!(event instanceof Event)) return htags(event);
   // What our own line brings is no event of the app's: its data would send the answer back.
-  if (event.target instanceof WebSocket) return {};
+  if (ourSockets.has(event.target)) return {};
   const data = {};
   const usual = "pointerType" in event && CLICKS.includes(event.type) ? USUAL_CLICK : {};
   const own = Object.keys(event).filter((name) => !STEERING.includes(name)); // what the page's scripts added

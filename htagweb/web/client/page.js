@@ -116,7 +116,8 @@ function stop(text = "", label = "") {
 // --- page life
 function handleLoaded() {
   const htags = window.jevent;
-  window.jevent = (event) => eventData(event, htags);
+  // Not one that the app has put in the place of htag's.
+  if (!htags || String(htags).includes("toUpperCase()")) window.jevent = (event) => eventData(event, htags);
   guarded(() => window.start());
   interactions.markStarted();
   unanswered.tell();

@@ -27,9 +27,13 @@ class SocketLine {
   }
 }
 
+const ourSockets = new WeakSet();
+
 function openSocket(query) {
   const scheme = config.ssl || location.protocol === "https:" ? "wss:" : "ws:";
-  return new WebSocket(`${scheme}//${location.host}${config.url}?${new URLSearchParams(query)}`);
+  const socket = new WebSocket(`${scheme}//${location.host}${config.url}?${new URLSearchParams(query)}`);
+  ourSockets.add(socket);
+  return socket;
 }
 
 /* What is not JSON goes to htag's action() as it is, which tells about it. */

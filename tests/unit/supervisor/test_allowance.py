@@ -56,6 +56,15 @@ def test_root_can_run_apps_as_anybody_by_name_or_number(as_root: None, name: str
     assert _environment(user)["HOME"] == nobody.pw_dir
 
 
+def test_an_app_looks_names_up_in_one_thread_unless_the_operator_says_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("UV_THREADPOOL_SIZE", raising=False)
+    assert _environment(None)["UV_THREADPOOL_SIZE"] == "1"
+    monkeypatch.setenv("UV_THREADPOOL_SIZE", "8")
+    assert _environment(None)["UV_THREADPOOL_SIZE"] == "8"
+
+
 def test_the_supervisors_own_user_is_no_change(as_nobody: pwd.struct_passwd) -> None:
     assert allowance(app_user="nobody").user is None
     assert _identity(None) == {}

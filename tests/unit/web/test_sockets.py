@@ -17,7 +17,7 @@ from htagweb_broker import (
     UpdatedByApp,
 )
 
-from htagweb.web import submitting
+from htagweb.web import lines, submitting
 from htagweb.web.lines import LOOK_S, NORMAL, SEND_TIMEOUT_S
 from htagweb.web.sockets import BAD_HELLO, GONE, NOT_READY, TOO_LARGE
 from tests.support.fakes import turns
@@ -209,6 +209,18 @@ async def test_a_browser_that_takes_nothing_is_disconnected(site: Site, connect:
         assert socket.code is None
         await site.clock.advance(LOOK_S)
     await until(lambda: socket.code == NOT_READY, "the socket is closed")
+
+
+async def test_a_browser_that_does_not_even_take_the_close_is_left(
+    site: Site, connect: Connected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "CLOSE_TIMEOUT_S", 0.01)
+    site.own()
+    socket = await ready(connect())
+    socket.takes.clear()
+    site.broker.feed.put_nowait(FeedBroken("trimmed"))  # its last words wait
+    await until(lambda: not site.service.watchers, "the page is let go of")
+    assert socket.code is None
 
 
 async def test_a_browser_that_takes_something_slowly_stays(site: Site, connect: Connected) -> None:
