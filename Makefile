@@ -18,7 +18,7 @@ check: .venv/dev.stamp ## lint, types, layers, documents
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/documents
 
-bench: .venv/dev.stamp ## measure beside the peers, under 10 minutes; writes benchmarks/results.md
+bench: .venv/dev.stamp system ## measure beside the peers, under 10 minutes; writes benchmarks/results.md
 	$(BIN)/python -m benchmarks
 
 chaos: .venv/dev.stamp system ## the long run of the fault suite; writes its tables into docs/reliability.md

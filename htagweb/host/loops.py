@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 
-try:
+with suppress(ImportError):  # not on every platform
     import uvloop
-except ImportError:  # not on every platform
-    pass
-else:
+
     new_event_loop = uvloop.new_event_loop
