@@ -188,22 +188,29 @@ async def test_an_end_carried_by_an_action_applies_it_first(open_page: OpenPage)
     assert [call["post"] for call in await client.calls()] == ["last words"]
 
 
+# A pulse is over after 0.4 s, which a busy machine may take to look for it: they are counted as they begin.
+COUNT_PULSES = """card => {
+  const animate = card.animate;
+  card.pulses = 0;
+  card.animate = (...given) => { card.pulses += 1; return animate.apply(card, given); };
+}"""
+
+
 async def test_a_click_after_the_end_pulses_the_notice_and_does_not_throw(open_page: OpenPage) -> None:
     client = await open_page()
     await end(client, await client.ready())
+    await client.card.evaluate(COUNT_PULSES)
     await client.interact("a")
-    pulses = await client.card.evaluate(
-        "card => card.getAnimations().filter(each => !(each instanceof CSSTransition)).length"
-    )
-    assert (pulses, await client.inspect("unanswered")) == (1, [])
+    assert (await client.card.evaluate("card => card.pulses"), await client.inspect("unanswered")) == (1, [])
 
 
 async def test_nothing_pulses_for_who_asked_for_less_motion(open_page: OpenPage) -> None:
     client = await open_page()
     await client.page.emulate_media(reduced_motion="reduce")
     await end(client, await client.ready())
+    await client.card.evaluate(COUNT_PULSES)
     await client.interact("a")
-    assert await client.card.evaluate("c => c.getAnimations().length") == 0
+    assert await client.card.evaluate("card => card.pulses") == 0
     await expect(client.notice).to_be_visible()
 
 
