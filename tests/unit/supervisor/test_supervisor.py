@@ -167,6 +167,7 @@ class Idle:
     """An instance that nobody waits for, and that never quite ends."""
 
     is_busy = False
+    pid = None
 
     def __init__(self) -> None:
         self.is_ending = False
