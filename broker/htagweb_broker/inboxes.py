@@ -136,6 +136,11 @@ class Inboxes:
         if (inbox := self._inboxes.get(instance.dump())) is not None:
             self._want(inbox)
 
+    async def waiting(self, instance: InstanceId, after: str) -> list[Entry]:
+        """Return what is in an inbox after the entry of the given id; it is delivered to nobody by that."""
+        answer = await self._client.call("XRANGE", self._keys.inbox(instance), f"({after}", "+")
+        return [parse_entry(raw) for raw in answer]
+
     async def run(self) -> None:
         """Deliver until cancelled. A lost connection is opened again; nothing is skipped by that.
 

@@ -19,7 +19,7 @@ key                                  type    written by  read by     expires
 ``ns:arrivals:D``                    string  web         web         a second
 ``ns:web:W``                         channel supervisor  web         (a channel holds nothing)
 ``ns:inboxes:I``                     channel web         supervisor  (a channel holds nothing)
-``ns:spawn``                         stream  web         supervisor  never: its group would go
+``ns:spawn``                         stream  both        supervisor  never: its group would go
 ``ns:{supervisors}:known``           set     supervisor  both        a day after the last beat
 ``ns:{supervisors}:beat:I``          hash    supervisor  both        4 s after the last beat
 ``ns:{supervisors}:owned:I``         set     supervisor  both        a day after the last beat

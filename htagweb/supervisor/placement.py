@@ -18,6 +18,7 @@ from htagweb_broker import (
     MessageError,
     Open,
     SpawnEntry,
+    SpawnRequest,
     decode_inbox,
     decode_spawn,
 )
@@ -199,8 +200,10 @@ class Placement:
 
     async def _claim_and_keep(self, instance: InstanceId, expected: Claimed) -> None:
         generation = _next_generation(expected.generation)
-        session = await self._broker.sessions.read(instance.session)
-        await self._broker.presence.note_owned(self._supervisor, instance)
+        session, _ = await asyncio.gather(
+            self._broker.sessions.read(instance.session),
+            self._broker.presence.note_owned(self._supervisor, instance),
+        )
         claim = await self._broker.ownership.claim(
             instance,
             expected=expected,
@@ -230,19 +233,27 @@ class Placement:
             await self._tell_lost(owned)
         finally:
             del self.instances[owned.id]
+            delivered = self._broker.inboxes.position(owned.id)
             self._broker.inboxes.remove(owned.id)
-        if self._draining.is_set():
-            return
         try:
-            if owned.pending_opens:
-                await self._own(owned.id, Claimed(owned.generation, ""))
-            else:
-                await self._broker.presence.note_released(self._supervisor, owned.id)
+            await self._pass_on(owned, delivered)
         except BrokerError as exc:
             # The request is in the inbox still, and the worker that waits asks for an owner again.
             owned.log.warning("not started anew: %s", exc)
         except Exception:
             owned.log.exception("not started anew: an unexpected error")
+
+    async def _pass_on(self, owned: OwnedInstance, delivered: str) -> None:
+        """Have the next generation started, here or by another, if a page waits for it."""
+        is_wanted = bool(owned.pending_opens)
+        if not self._draining.is_set():
+            if is_wanted:
+                return await self._own(owned.id, Claimed(owned.generation, ""))
+            # Before anything else: from here on it may be claimed here again, and is noted as owned then.
+            await self._broker.presence.note_released(self._supervisor, owned.id)
+        # A page asked for at its release was not delivered, and its spawn request dropped: it was here still.
+        if is_wanted or _opens_of(await self._broker.inboxes.waiting(owned.id, delivered)):
+            await self._broker.spawns.put(SpawnRequest(owned.id.dump(), owned.generation))
 
     async def disown(self) -> None:
         """End what the broker takes for ours and is not: it lost that this ended, or we never heard of it."""

@@ -111,6 +111,16 @@ async def test_what_is_in_an_inbox_is_delivered_after_the_given_entry(bench: Ben
         await until(lambda: made.delivered.get(CART) == rest, "the others are delivered", PROMPT_S)
 
 
+async def test_what_waits_in_an_inbox_after_an_entry_is_read_and_stays(bench: Bench) -> None:
+    inboxes = bench.supervisor().inboxes
+    assert await inboxes.waiting(CART, BEGIN) == []
+    for _ in range(3):
+        await bench.inbox.open(CART, OPEN)
+    first, *rest = await bench.ids(bench.keys.inbox(CART))
+    for _ in range(2):
+        assert [entry.id for entry in await inboxes.waiting(CART, first)] == rest
+
+
 async def test_an_append_tells_its_owner_what_it_is_and_what_was_before(bench: Bench) -> None:
     before = await bench.sessions.write(SESSION, {"a": b"1"})
     await bench.owned()

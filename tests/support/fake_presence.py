@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from htagweb_broker import Beat, Heard, InstanceId, SpawnEntry, SpawnRequest, Supervisors
+from htagweb_broker.messages import encode
 
 if TYPE_CHECKING:
     from tests.support.fakes import FakeBroker
@@ -49,6 +50,8 @@ class FakeSpawns:
 
     async def put(self, request: SpawnRequest) -> None:
         self._broker.note("spawn", request)
+        entry = SpawnEntry(f"p{len(self._broker.of('spawn'))}", encode(request))
+        self._broker.spawn_requests.put_nowait(entry)
 
     async def take(self, supervisor: str, count: int, block_s: float) -> list[SpawnEntry]:
         self._broker.note("take", count)

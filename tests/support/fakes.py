@@ -41,6 +41,7 @@ from htagweb.supervisor.handover import ProcessState
 from htagweb.supervisor.process import Ends
 from htagweb.supervisor.sources import Watch
 from htagweb.supervisor.templates import Child, LaunchError, Template, Templates
+from tests.support.fake_inboxes import FakeInboxes
 from tests.support.fake_presence import FakePresence, FakeSpawns
 from tests.support.fake_sessions import FakeArrivals, FakeRenewals, FakeSessions
 
@@ -119,7 +120,7 @@ class FakeBroker:
         self.arrivals = FakeArrivals(self)
         self.presence = FakePresence(self)
         self.spawns = self.waiting_spawns = FakeSpawns(self)
-        self.inboxes = _Inboxes(self)
+        self.inboxes = FakeInboxes(self)
         self.places: dict[str, set[str]] = {}
         self.restorable = False
         """Whether a record that is missed may be written again."""
@@ -316,23 +317,6 @@ class _Seals(_Part):
             return "used"
         self.numbers[session, channel] = number
         return "taken"
-
-
-class _Inboxes(_Part):
-    def position(self, instance: InstanceId) -> str:
-        return "7-0"
-
-    async def run(self) -> None:
-        await asyncio.get_running_loop().create_future()
-
-    def add(self, instance: InstanceId, after: str) -> None:
-        self._broker.done.append(("add_inbox", instance, after))
-
-    def remove(self, instance: InstanceId) -> None:
-        self._broker.done.append(("remove_inbox", instance))
-
-    def look(self, instance: InstanceId) -> None:
-        self._broker.done.append(("look", instance))
 
 
 class _Pages(_Part):

@@ -14,6 +14,7 @@ from htagweb.supervisor.instance import OwnedInstance
 from htagweb.supervisor.placement import RETRY_S, SETTLE_BEATS, TAKE_COUNT, Placement
 from htagweb.supervisor.services import Services
 from htagweb.supervisor.standing import Standing
+from htagweb.supervisor.templates import LaunchError
 from tests.support.fakes import FakeBroker, FakeClock, FakeProcess, FakeTemplates, turns
 from tests.unit.supervisor.harness import INSTANCE, OTHER, interaction, opening
 
@@ -338,6 +339,64 @@ async def test_the_next_generation_that_cannot_be_claimed_is_logged_and_ends_not
     await turns()
     assert list(site.placement.instances.values()) == [other]
     assert "not started anew" in caplog.text
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["not delivered", "asked again"])
+async def test_a_page_that_is_asked_for_while_its_app_is_given_up_is_served_at_once(
+    site: Site, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await site.open()
+    release = site.broker.ownership.release
+
+    async def slow(*args: Any) -> int:
+        waiting = await release(*args)
+        site.wait_in_inbox(INSTANCE, opening("r2"))
+        if asked:  # by a worker that saw no owner, before this supervisor has the answer to its release
+            await site.ask(expected=first.generation)
+        return waiting
+
+    monkeypatch.setattr(site.broker.ownership, "release", slow)
+    first.handle_gone("exit code 0")
+    await turns(100)
+    second = site.placement.instances[INSTANCE]
+    assert second.generation.startswith("2-")
+    assert isinstance(start := site.processes[-1].sent[0], frames.Start)
+    assert start.request == "r2"
+    assert site.broker.owned[ME] == {INSTANCE}
+
+
+@pytest.mark.parametrize("delivered", [False, True], ids=["not delivered", "delivered"])
+async def test_who_drains_leaves_a_page_that_its_ended_app_did_not_answer_to_others(
+    site: Site, delivered: bool
+) -> None:
+    owned = await site.open()
+    site.placement.drain()
+    owned.end("drained")
+    (entry,) = site.wait_in_inbox(INSTANCE, opening("r2"))
+    if delivered:
+        site.placement.deliver(INSTANCE, [entry])
+    owned.handle_gone("exit code 0")
+    await turns()
+    assert site.broker.of("spawn") == [(SpawnRequest(INSTANCE.dump(), owned.generation),)]
+    assert len(site.broker.of("claim")) == 1
+
+
+@pytest.mark.parametrize("error", [LaunchError("no such app"), LookupError("nobody expected this")])
+async def test_an_app_that_cannot_be_started_is_tried_once_for_each_request(
+    site: Site, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(app: str, *, debug: bool) -> None:
+        raise error
+
+    monkeypatch.setattr(site.templates, "get", fail)
+    for number in (1, 2):
+        site.wait_in_inbox(INSTANCE, opening(f"r{number}"))
+        generation = record.generation if (record := site.broker.records.get(INSTANCE)) else ""
+        await site.ask(expected=generation)
+        await turns()
+        assert len(site.broker.of("claim")) == number
+    assert site.placement.load == 0
+    assert site.broker.of("spawn") == []
 
 
 async def test_entries_for_an_instance_that_is_not_here_are_nobodys(site: Site) -> None:

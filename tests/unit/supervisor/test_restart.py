@@ -54,7 +54,7 @@ async def test_an_app_that_rests_is_handed_over_and_held_until_then(
     (handed,) = successor.handed
     assert handed.supervisor == it.supervisor.id
     assert [state.generation for state in handed.instances] == [owned.generation]
-    assert handed.instances[0].position == "7-0"
+    assert handed.instances[0].position == "1-0"
     assert it.templates.discarded
     assert not it.processes[0].held, "the place was not taken: it goes on"
 
