@@ -49,6 +49,8 @@ class AppSession(SessionDict):
         except _UNSAVABLE:
             problems = self._restore_unsavable()
             changes = self.take_changes()
+        if not changes:
+            return Taken({}, [], problems)
         # New keys past the limit first: without them what is left may be small enough.
         for key in [key for key in changes if key not in before][: max(0, len(self) - MAX_KEYS)]:
             problems.append(f"session[{key!r}] is one key too many, a session holds {MAX_KEYS}")
@@ -60,7 +62,7 @@ class AppSession(SessionDict):
             problems.append(f"session[{key!r}] of {sizes.pop(key)} bytes is over the limit of {max_bytes}")
             del changes[key]
             self._restore(key, before.get(key))
-        if changes:
+        if changes:  # something is left of them
             self._saves += 1
             self._sent.update({key: (self._saves, text) for key, text in changes.items()})
         changed = {key: msgspec.Raw(text) for key, text in changes.items() if text is not None}
