@@ -15,10 +15,12 @@ import psutil
 from benchmarks import figures as names
 from benchmarks import report, turns
 from benchmarks.contestants import Contestant, contestants
+from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures
 from benchmarks.goals import Results
-from benchmarks.plan import FULL, MAIN, OURS, QUICK, Plan
-from benchmarks.stack import BenchmarkError, end_descendants, running
+from benchmarks.plan import ALL_OURS, FULL, MAIN, OURS, QUICK, Plan
+from benchmarks.report import Report
+from benchmarks.stack import end_descendants, running
 from htagweb.host.process import become_subreaper
 
 RESULTS = Path(__file__).parent / "results.md"
@@ -35,7 +37,7 @@ def measure(plan: Plan, chosen: Sequence[Contestant], say: Say) -> Results:
             _take_turn(plan, number, contestant, results.figures[contestant.key], say)
     ours = [each for each in chosen if each.key == OURS]
     if ours:
-        grown = {size: Figures() for size in plan.growth.sizes}
+        grown = turns.begin_growth(plan.growth)
         for sizes in plan.growth.steps:
             _take_growth(plan, sizes, ours[0], grown, say)
         return Results(results.figures, grown)
@@ -84,9 +86,26 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--only", default="", metavar="KEY,KEY", help="these contestants, e.g. ours,floor")
     parser.add_argument(
-        "--output", type=Path, help=f"default: {RESULTS.name} here; none with --quick and --only"
+        "--output",
+        type=Path,
+        help=f"default: {RESULTS.name} here if this project did not fail; none with --quick and --only",
     )
     return parser.parse_args()
+
+
+def _output(options: argparse.Namespace, failed: bool) -> Path | None:
+    """Return where to write the results down, if anywhere: a run that failed replaces none that did not."""
+    default = None if options.quick or options.only else RESULTS
+    if failed and default and not options.output:
+        print(f"{default.name} is not written, as this project failed; --output FILE writes all the same")
+        return None
+    return options.output or default
+
+
+def ours_failed(results: Results) -> bool:
+    """Return whether this project failed in any turn, or in its growth."""
+    ours = [results.figures[key] for key in ALL_OURS if key in results.figures]
+    return any(figures.failures for figures in [*ours, *results.grown.values()])
 
 
 def main() -> int:
@@ -94,7 +113,6 @@ def main() -> int:
     options = _options()
     plan = QUICK if options.quick else FULL
     keys = options.only.split(",") if options.only else MAIN if options.quick else tuple(plan.turns)
-    output = options.output or (None if options.quick or options.only else RESULTS)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     become_subreaper()
     began = monotonic()
@@ -116,14 +134,15 @@ def main() -> int:
         return 130
     finally:
         end_descendants()
-    told = report.Report(plan, chosen, results)
+    told, failed = Report(plan, chosen, results), ours_failed(results)
     print(f"\n{told.text()}\n")
-    if output is not None:
+    if told.disturbance:
+        print(told.disturbance)
+    if output := _output(options, failed):
         output.write_text(report.document(facts, told, monotonic() - began))
         print(f"written to {output}")
     say("done")
-    ours = [results.figures[OURS], *results.grown.values()] if OURS in results.figures else []
-    return 1 if any(figures.failures for figures in ours) else 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -19,13 +19,12 @@ FLOOR = Path(__file__).parent / "floor"
 _SERVED_BY = ("starlette", "uvicorn", "uvloop", "httptools", "websockets")
 _VERSIONS = """
 import json, sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 found = {}
 for name in sys.argv[1:]:
-    try:
+    with suppress(PackageNotFoundError):
         found[name] = version(name)
-    except PackageNotFoundError:
-        pass
 print(json.dumps(found))
 """
 

@@ -69,8 +69,9 @@ class Figures:
     """What was not measured on purpose, and why; empty where the plan says so."""
 
     def add(self, measure: Measure, *values: float) -> None:
-        """Add what a round measured."""
-        self.rounds[measure].append(list(values))
+        """Add what a round measured; no values at all are no round."""
+        if values:
+            self.rounds[measure].append(list(values))
 
     def has(self, measure: Measure) -> bool:
         """Return whether some round has it."""

@@ -51,9 +51,14 @@ class Goal:
     least: float | None = None
 
     def ratio(self, results: Results) -> float:
-        """Return ours divided by the other; LookupError when one of them was not measured."""
+        """Return ours divided by the other; LookupError when one was not measured, or the other is 0."""
         mine = self.ours(results).number
-        return mine if self.against is None else mine / self.against(results).number
+        if self.against is None:
+            return mine
+        other = self.against(results).number
+        if not other:
+            raise LookupError(f"{self.label}: expected more than 0 of {self.against(results).whose}")
+        return mine / other
 
     def is_met(self, results: Results) -> bool:
         """Return whether it is reached; LookupError as above."""
@@ -85,7 +90,7 @@ def _better(measure: Measure, percent: float, choose: Callable[..., Value]) -> S
 
 def goals(turn: Turn, growth: Growth) -> list[Goal]:
     """Return all goals, in the order in which they are told."""
-    return [*_against_others(turn), *_against_ourselves(growth)]
+    return [*_against_others(turn), *_against_ourselves(growth), *_of_the_broker(turn, growth)]
 
 
 def _against_others(turn: Turn) -> list[Goal]:
@@ -111,26 +116,31 @@ def _against_others(turn: Turn) -> list[Goal]:
 
 def _against_ourselves(growth: Growth) -> list[Goal]:
     one, first_open = names.click(1), names.FIRST_OPEN
-    few, many = growth.sizes[0], growth.sizes[-1]
-    cpu, label = names.cpu(growth.users, BROKER), "broker server's CPU per click"
+    single, few, many = growth.sizes[0], growth.fewest_clicked, growth.sizes[-1]
     return [
         Goal(
             "update() to frame, against click, p50", "ms", _of(OURS, names.UPDATE), _of(OURS, one), most=0.7
         ),
-        Goal(f"click, one user, p50, {many} live", "ms", _grown(many, one), _grown(few, one), most=1.15),
+        Goal(f"click, one user, p50, {many} live", "ms", _grown(many, one), _grown(single, one), most=FLAT),
         Goal(
             f"first open, p50, {many} live", "ms", _grown(many, first_open), _grown(few, first_open), most=1.5
         ),
-        Goal(f"{label}, one user", "µs", _of(OURS, names.cpu(1, BROKER)), most=BROKER_CPU_S),
+    ]
+
+
+def _of_the_broker(turn: Turn, growth: Growth) -> list[Goal]:
+    label, together = "broker server's CPU per click", f"{growth.users} users"
+    cpu, few, many = names.cpu(growth.users, BROKER), growth.fewest_clicked, growth.sizes[-1]
+    clicking = {"one user": 1, f"{turn.users} users": turn.users, f"{turn.many} users": turn.many}
+    return [
         *(
-            Goal(f"{label}, {growth.users} users, {size} live", "µs", _grown(size, cpu), most=BROKER_CPU_S)
+            Goal(f"{label}, {who}", "µs", _of(OURS, names.cpu(users, BROKER)), most=BROKER_CPU_S)
+            for who, users in clicking.items()
+        ),
+        *(
+            Goal(f"{label}, {together}, {size} live", "µs", _grown(size, cpu), most=BROKER_CPU_S)
             for size in growth.sizes
+            if size >= few
         ),
-        Goal(
-            f"{label}, {growth.users} users, {many} live",
-            "µs",
-            _grown(many, cpu),
-            _grown(few, cpu),
-            most=FLAT,
-        ),
+        Goal(f"{label}, {together}, {many} live", "µs", _grown(many, cpu), _grown(few, cpu), most=FLAT),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +13,14 @@ from pathlib import Path
 from benchmarks import figures as names
 from benchmarks import tables
 from benchmarks.contestants import Contestant
+from benchmarks.disturbance import CALM, find_disturbance
 from benchmarks.figures import Figures
 from benchmarks.goals import Goal, Results, Value, goals
 from benchmarks.plan import Growth, Plan, Turn
 from benchmarks.tables import NONE, Row, latencies, markdown, shown
+
+FRACTION = 0.1
+"""A limit below this is told as ``1/25``, and so is what was reached: 0.04 says little to a reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +31,23 @@ class Report:
     contestants: Sequence[Contestant]
     results: Results
 
+    @property
+    def disturbance(self) -> str | None:
+        """What says that something else used the machine; None when nothing does."""
+        return find_disturbance(self.results, self.plan.widest.users)
+
     def text(self) -> str:
         """Return all tables with their titles, as Markdown."""
-        turn = self.plan.turns[self.contestants[0].key][0]
+        turn = self.plan.widest
         columns = [(each.name, self.results.figures[each.key]) for each in self.contestants]
         parts = [
             ("Goals", self._goals(turn)),
             ("Measures", tables.measures(_rows(turn, self.plan.crowd), columns, "measure") + self._notes()),
             ("CPU time per click, one user clicks", tables.cpu(1, columns)),
-            (f"CPU time per click, {turn.users} users click", tables.cpu(turn.users, columns)),
+            *(
+                (f"CPU time per click, {users} users click", tables.cpu(users, columns))
+                for users in (turn.users, turn.many)
+            ),
             (f"Private memory with {turn.users} users", tables.memory(columns)),
         ]
         if self.results.grown:
@@ -52,14 +65,14 @@ class Report:
             verdict = "yes" if goal.is_met(self.results) else "**NO**"
         except LookupError:
             return [goal.label, NONE, NONE, NONE, self._wanted(goal), "not measured"]
-        ratio = f"{goal.ratio(self.results):.3g}" if against else ""
+        ratio = _as_wanted(goal.ratio(self.results), goal) if against else ""
         other = self._whose(against, goal.unit) if against else ""
         return [goal.label, shown(ours.number, goal.unit), other, ratio, self._wanted(goal), verdict]
 
     def _wanted(self, goal: Goal) -> str:
         if goal.most is None:
             return f"≥ {goal.least:g}"
-        return f"≤ {goal.most:g}" if goal.against else f"≤ {shown(goal.most, goal.unit)}"
+        return f"≤ {_as_wanted(goal.most, goal) if goal.against else shown(goal.most, goal.unit)}"
 
     def _whose(self, value: Value, unit: str) -> str:
         named = {each.key: each.name for each in self.contestants}
@@ -79,14 +92,13 @@ class Report:
         growth, grown = self.plan.growth, self.results.grown
         columns = [(f"{size} live", grown[size]) for size in growth.sizes]
         failures = [f"- {name}: {_short(reason)}" for name, figures in columns for reason in figures.failures]
-        few, many = columns[0], columns[-1]
-        rows = _grown_rows(growth, [figures for _, figures in columns])
+        all_grown = [figures for _, figures in columns]
         lines = [
-            [row.label, *(row.cell(figures) for _, figures in columns), _ratio(row, many[1], few[1])]
-            for row in rows
+            [row.label, *map(row.cell, all_grown), _ratio(row, all_grown)]
+            for row in _grown_rows(growth, all_grown)
         ]
-        head = ["measure", *(name for name, _ in columns), f"{many[0]} / {few[0]}"]
-        table = markdown(head, lines)
+        head = ["measure", *(name for name, _ in columns), f"{columns[-1][0]} / fewest"]
+        table = markdown(head, [line for line in lines if {*line[1:]} != {NONE}])
         weights = tables.memory(columns)
         return "\n\n".join([table, *(["\n".join(failures)] if failures else []), "Private memory:", weights])
 
@@ -99,8 +111,7 @@ def _rows(turn: Turn, crowd: int) -> list[Row]:
         *latencies("click, one user", names.click(1)),
     ]
     for users in (turn.users, turn.many, *([crowd] if crowd else [])):
-        rows.append(Row(f"clicks/s, {users} users", names.rate(users), "/s"))
-        rows += latencies(f"click, {users} users", names.click(users))
+        rows += _click_rows(users)
     return [
         *rows,
         *latencies("update() to frame", names.UPDATE),
@@ -115,17 +126,32 @@ def _rows(turn: Turn, crowd: int) -> list[Row]:
     ]
 
 
-def _grown_rows(growth: Growth, grown: Sequence[Figures]) -> list[Row]:
-    users = growth.users
+def _click_rows(users: int) -> list[Row]:
     return [
-        Row("all live after", names.ALL_LIVE, "s"),
-        *latencies("first open", names.FIRST_OPEN),
-        *latencies("click, one user", names.click(1)),
         Row(f"clicks/s, {users} users", names.rate(users), "/s"),
         *latencies(f"click, {users} users", names.click(users)),
+    ]
+
+
+def _grown_rows(growth: Growth, grown: Sequence[Figures]) -> list[Row]:
+    rows = [
+        Row("all live after", names.ALL_LIVE, "s"),
+        *latencies("first open", names.FIRST_OPEN),
+        *latencies("re-open", names.REOPEN),
+        *latencies("click, one user", names.click(1)),
+    ]
+    for users in growth.clicking:
+        rows += _click_rows(users)
+    rows += [
         *latencies("update() to frame", names.UPDATE),
+        Row(f"updates/s, {growth.update_users} apps", names.UPDATE_RATE, "/s"),
+        *latencies("click to changed page in Chromium", names.BROWSER),
         *_cpu_rows("one user", 1, grown),
-        *_cpu_rows(f"{users} users", users, grown),
+    ]
+    for users in growth.clicking:
+        rows += _cpu_rows(f"{users} users", users, grown)
+    return [
+        *rows,
         Row("private memory per app", names.PRIVATE, "MB"),
         Row("whole stack per app", names.SHARE, "MB"),
     ]
@@ -136,11 +162,17 @@ def _cpu_rows(label: str, users: int, grown: Sequence[Figures]) -> list[Row]:
     return [Row(f"CPU per click, {label}: {role}", names.cpu(users, role), "µs") for role in parts]
 
 
-def _ratio(row: Row, many: Figures, few: Figures) -> str:
-    try:
-        return f"{row.number(many) / row.number(few):.2f}"
-    except (LookupError, ZeroDivisionError):
+def _ratio(row: Row, grown: Sequence[Figures]) -> str:
+    """Return the figure with the most live apps, divided by that with the fewest that have one."""
+    measured = [row.number(figures) for figures in grown if figures.has(row.measure)]
+    if len(measured) < 2 or not grown[-1].has(row.measure) or measured[0] == 0:
         return NONE
+    return f"{measured[-1] / measured[0]:.2f}"
+
+
+def _as_wanted(ratio: float, goal: Goal) -> str:
+    is_fraction = goal.most is not None and goal.most < FRACTION and ratio < 1
+    return f"1/{1 / ratio:.3g}" if is_fraction else f"{ratio:.3g}"
 
 
 def _short(reason: str) -> str:
@@ -176,16 +208,13 @@ def versions(contestant: Contestant) -> str:
 
 def document(facts: Sequence[str], report: Report, took_s: float) -> str:
     """Return the results as a page."""
-    plan = report.plan
-    steps = ", ".join(" and then ".join(map(str, step)) for step in plan.growth.steps)
     return f"""# Results of the benchmark
+{_warning(report.disturbance)}
+Written by `python -m benchmarks` in {took_s / 60:.1f} min. A turn starts its contestant anew, as its users
+start it; this project with two limits raised, for so many users of one address: 2000 apps, and any number
+of new sessions.
 
-Written by `python -m benchmarks` in {took_s / 60:.1f} min. There are {plan.rounds} rounds, each takes its
-contestants one after the other. This project, the two releases of htagweb and the floor have a turn in
-each; the others have fewer (TCP, 4 workers, NiceGUI and Streamlit: one), so that a slow minute of the
-machine weighs more on them. Bursts are measured in round 1, 300 users in one round. A turn starts its
-contestant anew, as its users start it; this project with two limits raised, for so many users of one
-address: 2000 apps, and any number of new sessions.
+{_explain_turns(report)}
 
 {chr(10).join(f"- {fact}" for fact in facts)}
 
@@ -208,11 +237,42 @@ counts.
   process of their own, an app's private memory is what the server grew by, divided by the users who came.
 - CPU is user and system time of all processes of a part, between two readings, divided by the clicks.
 - A dash: not measured, or there is no such thing. The user in Chromium has an app too.
-- Growth: one stack after the other, with {steps} live apps, of which {plan.growth.users} are clicked.
-  In the column "1 live" only the click of one user and the memory are measured with one app; the rest with
-  {plan.growth.users}, and the first opens while those come. The last {plan.growth.users - 1} of the live
-  ones come one after the other, the others {plan.growth.at_once} at a time. Left out: 100 and 300 users,
-  re-open, Chromium.
+{_explain_growth(report.plan.growth)}
 
 {report.text()}
 """
+
+
+def _warning(disturbance: str | None) -> str:
+    if disturbance is None:
+        return ""
+    return f"\n**{disturbance}; up to {CALM:g} times is usual. These numbers are a draft.**\n"
+
+
+def _explain_turns(report: Report) -> str:
+    counted = "; ".join(f"{each.name}: {len(report.plan.turns[each.key])}" for each in report.contestants)
+    return _wrapped(
+        f"Rounds: {report.plan.rounds}; each takes its contestants one after the other. Turns of each: "
+        f"{counted}. A slow minute of the machine weighs more on those with fewer. Bursts are measured "
+        "in round 1, 300 users in one round."
+    )
+
+
+def _explain_growth(growth: Growth) -> str:
+    stacks = [
+        f"one with {', then '.join(map(str, step))} live apps"
+        + (" again" if step in growth.steps[:number] else "")
+        for number, step in enumerate(growth.steps)
+    ]
+    return _wrapped(
+        f"- Growth: {len(stacks)} stacks, one after the other: {'; '.join(stacks)}. With one live app "
+        f"nobody opens and only one clicks, so the other figures begin with {growth.fewest_clicked}; the "
+        f"last column divides by the first figure of its row. The last {growth.users - 1} of the live ones "
+        f"come one after the other, and their first opens count; the others come {growth.at_once} at a "
+        "time. The user in Chromium comes when all else is measured, on top of the live ones."
+    )
+
+
+def _wrapped(text: str) -> str:
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.fill(text, 105, subsequent_indent=indent, break_on_hyphens=False)

@@ -25,18 +25,6 @@ import psutil
 from benchmarks.contestants import ROOT, Contestant
 from benchmarks.errors import BenchmarkError
 
-__all__ = [
-    "APP",
-    "BROKER",
-    "SERVER",
-    "WEB",
-    "BenchmarkError",
-    "Memory",
-    "Stack",
-    "end_descendants",
-    "running",
-]
-
 STOP_S = 20.0
 LOOK_S = 0.5
 """How often to look whether the server lives while the load has not answered."""

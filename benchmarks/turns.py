@@ -1,4 +1,4 @@
-"""A turn: everything that is measured of one contestant between its start and its end."""
+"""A turn: everything that is measured of one contestant between its start and its end; and growth."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from time import monotonic
 from benchmarks import figures as names
 from benchmarks.browser import measure as measure_in_browser
 from benchmarks.contestants import Contestant
+from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures
 from benchmarks.plan import Growth, Plan, Turn
-from benchmarks.stack import APP, BenchmarkError, Memory, Stack
+from benchmarks.stack import APP, Memory, Stack
 
 
 def take_turn(stack: Stack, turn: Turn, figures: Figures) -> None:
@@ -22,20 +23,17 @@ def take_turn(stack: Stack, turn: Turn, figures: Figures) -> None:
     figures.add(names.START_UP, stack.ask("first_page") - stack.started)
     _click(stack, turn.clicks, figures)
     if stack.contestant.updates:
-        updates = stack.ask("updates", count=turn.updates, pause_s=turn.update_pause_s)
-        figures.add(names.UPDATE, *updates["waits"])
+        _update(stack, turn, figures)
     alone = _private(stack.memory())
-    if turn.browser_clicks:
-        _use_browser(stack, turn.browser_clicks, figures)
+    visited = _use_browser(stack, turn.browser_clicks, figures)
     figures.add(names.FIRST_OPEN, *stack.ask("open", count=turn.opens))
     _rate(stack, turn.users, turn.rate_s, figures)
-    live = turn.users + bool(turn.browser_clicks)
+    live = turn.users + visited
     _weigh(stack, live, figures)
     if not stack.contestant.app_processes:
         figures.add(names.PRIVATE, (_private(figures.memory) - alone) / (live - 1))
     if stack.contestant.updates:
-        updates = stack.ask("update_rate", users=turn.update_users, seconds=turn.update_rate_s)
-        figures.add(names.UPDATE_RATE, updates["rate"])
+        _rate_updates(stack, turn, figures)
     figures.add(names.REOPEN, *stack.ask("reopen", count=turn.users))
     if turn.many:
         stack.ask("gather", count=turn.many, at_once=turn.at_once)
@@ -54,31 +52,37 @@ def take_turn(stack: Stack, turn: Turn, figures: Figures) -> None:
 def take_growth(
     stack: Stack, sizes: tuple[int, ...], growth: Growth, grown: Mapping[int, Figures]
 ) -> Iterator[int]:
-    """Measure a stack that was just started with so many live apps, the fewest first; tell each when done."""
+    """Measure a stack that was just started with so many live apps, the fewest first; tell each when done.
+
+    The user in Chromium comes last, on top of the others, and the app stays.
+    """
     stack.ask("first_page")
-    opening_s = 0.0
+    opening_s, visitors = 0.0, 0
     for size in sizes:
         figures = grown[size]
-        newcomers = growth.users - 1
-        if size == 1:  # measured before anybody else is there
-            _click(stack, growth.clicks, figures)
-            _weigh(stack, size, figures)
-        else:
-            began = monotonic()
-            stack.ask("gather", count=size - newcomers, at_once=growth.at_once)
-            opening_s += monotonic() - began
-        began = monotonic()
-        figures.add(names.FIRST_OPEN, *stack.ask("open", count=newcomers))
-        opening_s += monotonic() - began
-        if size > 1:
+        if size >= growth.users:
+            opening_s += _grow(stack, size, growth, figures)
             figures.add(names.ALL_LIVE, opening_s)
-            _click(stack, growth.clicks, figures)
-        _rate(stack, growth.users, growth.rate_s, figures)
-        updates = stack.ask("updates", count=growth.updates, pause_s=growth.update_pause_s)
-        figures.add(names.UPDATE, *updates["waits"])
-        if size > 1:
-            _weigh(stack, size, figures)
+        _click(stack, growth.clicks, figures)
+        _update(stack, growth, figures)
+        for users in growth.clicking:
+            if users <= size:
+                _rate(stack, users, growth.rate_s, figures)
+        if size >= growth.users:
+            _rate_updates(stack, growth, figures)
+            figures.add(names.REOPEN, *stack.ask("reopen", count=growth.users))
+        _weigh(stack, size + visitors, figures)
+        visitors += _use_browser(stack, growth.browser_clicks, figures)
         yield size
+
+
+def _grow(stack: Stack, size: int, growth: Growth, figures: Figures) -> float:
+    """Bring users until so many are there, the last of them one after the other; return the seconds."""
+    began = monotonic()
+    newcomers = growth.users - 1
+    stack.ask("gather", count=size - newcomers, at_once=growth.at_once)
+    figures.add(names.FIRST_OPEN, *stack.ask("open", count=newcomers))
+    return monotonic() - began
 
 
 def _click(stack: Stack, count: int, figures: Figures) -> None:
@@ -98,6 +102,16 @@ def _rate(stack: Stack, users: int, seconds: float, figures: Figures) -> None:
     figures.add(names.cpu(users, names.LOAD), answer["own"])
 
 
+def _update(stack: Stack, extent: Turn | Growth, figures: Figures) -> None:
+    updates = stack.ask("updates", count=extent.updates, pause_s=extent.update_pause_s)
+    figures.add(names.UPDATE, *updates["waits"])
+
+
+def _rate_updates(stack: Stack, extent: Turn | Growth, figures: Figures) -> None:
+    updates = stack.ask("update_rate", users=extent.update_users, seconds=extent.update_rate_s)
+    figures.add(names.UPDATE_RATE, updates["rate"])
+
+
 @contextmanager
 def _charged(stack: Stack, users: int, figures: Figures) -> Iterator[list[int]]:
     """Note what CPU each part used for the clicks, whose number the block appends.
@@ -112,19 +126,24 @@ def _charged(stack: Stack, users: int, figures: Figures) -> Iterator[list[int]]:
         figures.add(names.cpu(users, role), max(0.0, used_s - before.get(role, 0.0)) / sum(clicks))
 
 
-def _use_browser(stack: Stack, clicks: int, figures: Figures) -> None:
-    """Note a failure and go on: the load has nothing to do with it."""
+def _use_browser(stack: Stack, clicks: int, figures: Figures) -> bool:
+    """Return whether there is one app more now. A failure is noted: the load has nothing to do with it."""
+    if not clicks:
+        return False
     try:
         figures.add(names.BROWSER, *measure_in_browser(stack.port, clicks))
     except BenchmarkError as exc:
         figures.failures.append(str(exc))
+        return False
+    return True
 
 
 def _weigh(stack: Stack, live: int, figures: Figures) -> None:
     figures.memory = memory = stack.memory()
     if stack.contestant.app_processes:
         apps = memory.get(APP, [])
-        if len(apps) != live:
+        # Where Chromium failed its user may have come all the same.
+        if len(apps) != live and not figures.failures:
             raise BenchmarkError(f"expected {live} app processes, there are {len(apps)}")
         figures.add(names.PRIVATE, *(app.private for app in apps))
     figures.add(names.SHARE, _whole(memory) / live)
@@ -146,8 +165,8 @@ def _crowd_fits(turn: Turn, figures: Figures) -> bool:
     if coming_s + clicking_s <= turn.crowd_limit_s:
         return True
     reason = (
-        f"{turn.crowd} users: {turn.crowd - turn.many} more would need about {coming_s:.0f} s to come and "
-        f"{clicking_s:.0f} s to click twice; left out from {turn.crowd_limit_s:.0f} s on"
+        f"{turn.crowd} users: {turn.crowd - turn.many} more would need about {coming_s:.1f} s to come and "
+        f"{clicking_s:.1f} s to click twice; left out from {turn.crowd_limit_s:.0f} s on"
     )
     figures.left_out |= dict.fromkeys(_of_crowd(turn.crowd), reason)
     return False
@@ -165,11 +184,28 @@ def begin(plan: Plan, contestant: Contestant) -> Figures:
         figures.left_out[names.BROWSER] = ""
     if not any(turn.burst for turn in mine):
         figures.left_out |= dict.fromkeys((names.BURST, names.BURST_CLICK), "")
+    if not any(turn.many for turn in mine):
+        many = plan.widest.many
+        reason = f"{many} users and more: left out, as they would take too long"
+        figures.left_out |= dict.fromkeys((names.rate(many), names.click(many)), reason)
     if not any(turn.crowd for turn in mine):
         figures.left_out |= dict.fromkeys(_of_crowd(plan.crowd), "")
     if not contestant.updates:
         figures.left_out |= dict.fromkeys((names.UPDATE, names.UPDATE_RATE), "no updates by itself")
     return figures
+
+
+def begin_growth(growth: Growth) -> dict[int, Figures]:
+    """Return figures for each size, without those that so few users cannot have."""
+    grown = {size: Figures() for size in growth.sizes}
+    for size, figures in grown.items():
+        if size < growth.users:
+            few = (names.FIRST_OPEN, names.ALL_LIVE, names.REOPEN, names.UPDATE_RATE)
+            figures.left_out |= dict.fromkeys(few, "")
+        for users in growth.clicking:
+            if users > size:
+                figures.left_out |= dict.fromkeys((names.rate(users), names.click(users)), "")
+    return grown
 
 
 def summary(figures: Figures, turn: Turn) -> str:
@@ -179,7 +215,7 @@ def summary(figures: Figures, turn: Turn) -> str:
         (names.START_UP, "started in {:.2f} s", 1),
         (names.FIRST_OPEN, "first open {:.2f} ms", 1e3),
         (names.click(1), "click {:.2f} ms", 1e3),
-        (names.BROWSER, "in Chromium {:.2f} ms", 1e3),
+        *([(names.BROWSER, "in Chromium {:.2f} ms", 1e3)] if turn.browser_clicks else []),
         (names.rate(turn.users), f"{turn.users} users {{:.0f}}/s", 1),
         (names.rate(turn.many), f"{turn.many} users {{:.0f}}/s", 1),
         (names.PRIVATE, "{:.1f} MB per app", 1e-6),
@@ -194,7 +230,8 @@ def grown_summary(figures: Figures, growth: Growth) -> str:
         (names.ALL_LIVE, "all live after {:.1f} s", 1),
         (names.FIRST_OPEN, "first open {:.2f} ms", 1e3),
         (names.click(1), "click {:.2f} ms", 1e3),
-        (names.rate(growth.users), f"{growth.users} users {{:.0f}}/s", 1),
+        *((names.rate(users), f"{users} users {{:.0f}}/s", 1) for users in growth.clicking),
+        (names.BROWSER, "in Chromium {:.2f} ms", 1e3),
     )
 
 

@@ -11,7 +11,7 @@ if __name__ == "__main__":
     command = [sys.executable, "-m", "gunicorn", *options, *paths, "four_workers:app"]
     os.execv(sys.executable, command)
 
-from counter import App  # type: ignore[import-not-found]  # beside this script
+from counter import App  # beside this script
 
 from htagweb import Runner
 

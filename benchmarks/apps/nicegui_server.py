@@ -7,7 +7,7 @@ import sys
 from time import monotonic
 from typing import Any
 
-from nicegui import ui  # type: ignore[import-not-found]  # in an environment of its own
+from nicegui import ui  # in an environment of its own
 
 
 @ui.page("/")  # type: ignore[untyped-decorator]

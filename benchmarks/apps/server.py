@@ -7,7 +7,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
-from counter import App  # type: ignore[import-not-found]  # beside this script
+from counter import App  # beside this script
 
 from htagweb import Runner
 

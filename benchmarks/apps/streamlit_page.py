@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import streamlit as st  # type: ignore[import-not-found]  # in an environment of its own
+import streamlit as st  # in an environment of its own
 
 st.session_state.setdefault("number", 0)
 st.title("A counter")

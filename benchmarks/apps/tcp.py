@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from time import sleep
 
 import uvicorn
-from counter import App  # type: ignore[import-not-found]  # beside this script
+from counter import App  # beside this script
 
 from htagweb import Runner
 from htagweb.embedded import find_server

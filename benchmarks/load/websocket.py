@@ -81,6 +81,7 @@ class WebSocket(asyncio.Protocol):
         self._messages: deque[tuple[bytes, float]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._why = "the connection was lost"
+        self._leaving = False
 
     # For its user
 
@@ -116,7 +117,7 @@ class WebSocket(asyncio.Protocol):
         """Leave, politely for a while; again is harmless."""
         if self._transport is None or self._gone.done():
             return
-        self._why = "it was closed by its own user"
+        self._why, self._leaving = "it was closed by its own user", True
         self._transport.write(frame(CLOSE, (1000).to_bytes(2)))
         await asyncio.wait([self._gone], timeout=CLOSE_S)
         self._transport.abort()
@@ -185,8 +186,10 @@ class WebSocket(asyncio.Protocol):
         if opcode == PING:
             self._transport.write(frame(PONG, payload))
         elif opcode == CLOSE:
-            self._why = f"the server closed with {int.from_bytes(payload[:2])} {payload[2:].decode()!r}"
-            self._transport.write(frame(CLOSE, payload[:2]))
+            if not self._leaving:
+                reason = payload[2:].decode(errors="replace")
+                self._why = f"the server closed with {int.from_bytes(payload[:2])} {reason!r}"
+                self._transport.write(frame(CLOSE, payload[:2]))
             self._transport.close()
 
 

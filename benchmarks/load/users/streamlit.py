@@ -65,7 +65,7 @@ class StreamlitUser(Counter):
 
     opcode = BINARY
     number = b'class="number"'
-    failure = b"Traceback"
+    failure = b'File "'
 
     _click = b""
 
