@@ -23,7 +23,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import TextIOWrapper
 from types import TracebackType
@@ -169,23 +169,31 @@ def rehearse() -> None:
 
     The last one comes after the collection: it takes what that has freed, close together, and leaves
     it to the apps, which else would write to memory all over the heap (0.2 MB more for each).
-    A failure is logged, and is no reason to refuse the user's app.
+    A failure is told to the operator, and is no reason to refuse the user's app.
     """
-    silenced = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
     try:
-        loop = new_event_loop()
-        try:
-            for _ in range(REHEARSALS):
+        with _silenced():
+            loop = new_event_loop()
+        with contextlib.closing(loop):
+            with _silenced():
+                for _ in range(REHEARSALS):
+                    loop.run_until_complete(_rehearse(rehearsal_app))
+            gc.collect()  # the first since the user's import: what its finalizers log is to be heard
+            with _silenced():
                 loop.run_until_complete(_rehearse(rehearsal_app))
-            gc.collect()
-            loop.run_until_complete(_rehearse(rehearsal_app))
-        finally:
-            loop.close()
     except Exception:  # noqa: BLE001 - apps then start slower, that is all
         tell_operator(f"the rehearsal failed, apps will start slower: {traceback.format_exc()}")
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Have nothing logged: the user's app may have set up logging, and the rehearsal is not the app's."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
     finally:
-        logging.disable(silenced)
+        logging.disable(before)
 
 
 # Forking
