@@ -108,16 +108,9 @@ class OwnedInstance:
         services.meter.enter(child.pid)
         await self._process.attach(child.ends)
         session = {key: msgspec.Raw(value) for key, value in self._session.values.items()}
+        app, request = self.id.app, self._opened.request
         self._process.send(
-            frames.Start(
-                self.id.app,
-                launch.args,
-                launch.kargs,
-                session,
-                launch.debug,
-                self._opened.request,
-                launch.http_only,
-            )
+            frames.Start(app, launch.args, launch.kargs, session, launch.debug, request, launch.http_only)
         )
         self._send_waiting()
         self._publisher.renew({"pid": str(child.pid), **facts_of(self.launch)})
@@ -201,6 +194,11 @@ class OwnedInstance:
     def pid(self) -> int | None:
         """The app's process id, None before it was forked."""
         return self._process.pid if self._process is not None else None
+
+    @property
+    def taken(self) -> str:
+        """The last inbox entry that was dealt with; one before all where that is not known (any more)."""
+        return self._publisher.taken or "0-0"
 
     @property
     def is_ending(self) -> bool:

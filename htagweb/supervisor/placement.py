@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from htagweb_broker import (
     Absence,
@@ -68,6 +68,7 @@ class Placement:
         self._draining = asyncio.Event()
         self._taking = asyncio.Lock()
         self._claiming = asyncio.Lock()
+        self._is_paused = False
         self.instances: dict[InstanceId, OwnedInstance] = {}
 
     @property
@@ -107,8 +108,13 @@ class Placement:
     @asynccontextmanager
     async def paused(self) -> AsyncIterator[None]:
         """Claim nothing within the block; what was asked for before is claimed first."""
-        async with self._taking, self._claiming:
-            yield
+        async with self._taking:
+            self._is_paused = True
+            try:
+                async with self._claiming:
+                    yield
+            finally:
+                self._is_paused = False
 
     async def _adopt(self, states: Iterable[InstanceState]) -> None:
         states = list(states)
@@ -195,8 +201,12 @@ class Placement:
         await self._own(instance, Claimed(generation, owner))
 
     async def _own(self, instance: InstanceId, expected: Claimed) -> None:
-        async with self._claiming:
-            await self._claim_and_keep(instance, expected)
+        """Claim an instance, or leave that to others or a successor, by a spawn request."""
+        if not self._is_paused:  # else it would wait for the lock until this program's place is taken
+            async with self._claiming:
+                if not self._draining.is_set():
+                    return await self._claim_and_keep(instance, expected)
+        await self._broker.spawns.put(SpawnRequest(instance.dump(), expected.generation))
 
     async def _claim_and_keep(self, instance: InstanceId, expected: Claimed) -> None:
         generation = _next_generation(expected.generation)
@@ -233,27 +243,24 @@ class Placement:
             await self._tell_lost(owned)
         finally:
             del self.instances[owned.id]
-            delivered = self._broker.inboxes.position(owned.id)
             self._broker.inboxes.remove(owned.id)
-        try:
-            await self._pass_on(owned, delivered)
-        except BrokerError as exc:
-            # The request is in the inbox still, and the worker that waits asks for an owner again.
-            owned.log.warning("not started anew: %s", exc)
-        except Exception:
-            owned.log.exception("not started anew: an unexpected error")
+        await self._pass_on(owned)
 
-    async def _pass_on(self, owned: OwnedInstance, delivered: str) -> None:
+    async def _pass_on(self, owned: OwnedInstance) -> None:
         """Have the next generation started, here or by another, if a page waits for it."""
-        is_wanted = bool(owned.pending_opens)
+        if owned.pending_opens:
+            # If that fails, the request is in the inbox still, and the worker that waits asks again.
+            with _told(owned, "not started anew"):
+                await self._own(owned.id, Claimed(owned.generation, ""))
+            return
         if not self._draining.is_set():
-            if is_wanted:
-                return await self._own(owned.id, Claimed(owned.generation, ""))
             # Before anything else: from here on it may be claimed here again, and is noted as owned then.
-            await self._broker.presence.note_released(self._supervisor, owned.id)
-        # A page asked for at its release was not delivered, and its spawn request dropped: it was here still.
-        if is_wanted or _opens_of(await self._broker.inboxes.waiting(owned.id, delivered)):
-            await self._broker.spawns.put(SpawnRequest(owned.id.dump(), owned.generation))
+            with _told(owned, "it ended, and is noted as owned still"):
+                await self._broker.presence.note_released(self._supervisor, owned.id)
+        # At its release a page may have been asked for, and its spawn request dropped: it was here still.
+        with _told(owned, "it ended, and a page that may wait for the next one was not asked for"):
+            if _opens_of(await self._broker.inboxes.waiting(owned.id, owned.taken), is_claimed=False):
+                await self._broker.spawns.put(SpawnRequest(owned.id.dump(), owned.generation))
 
     async def disown(self) -> None:
         """End what the broker takes for ours and is not: it lost that this ended, or we never heard of it."""
@@ -291,13 +298,26 @@ def _next_generation(previous: str) -> str:
     return f"{count + 1}-{secrets.token_hex(4)}"
 
 
-def _opens_of(entries: list[Entry]) -> list[Open]:
+@contextmanager
+def _told(owned: OwnedInstance, failure: str) -> Iterator[None]:
+    """Log an error as the failure that it is to an instance that has ended; everything else goes on."""
+    try:
+        yield
+    except BrokerError as exc:
+        owned.log.warning("%s: %s", failure, exc)
+    except Exception:
+        owned.log.exception("%s: an unexpected error", failure)
+
+
+def _opens_of(entries: list[Entry], *, is_claimed: bool = True) -> list[Open]:
+    """Return the requests for a page; what is nothing is dropped by a claim, and only by that."""
     messages = []
     for entry in entries:
         try:
             message = decode_inbox(entry.body)
         except MessageError as exc:
-            logger.warning("dropped from an inbox: %s", exc)
+            if is_claimed:
+                logger.warning("dropped from an inbox: %s", exc)
             continue
         if isinstance(message, Open):
             messages.append(message)

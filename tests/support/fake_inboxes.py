@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FakeInboxes:
-    """Takes notes; an inbox is as far as it was when it was added."""
+    """Takes notes; an inbox is as far as it was when it was added, or as tests say that they delivered it."""
 
     def __init__(self, broker: FakeBroker) -> None:
         self._broker = broker
@@ -21,6 +21,9 @@ class FakeInboxes:
 
     def position(self, instance: InstanceId) -> str:
         return self._positions[instance]
+
+    def advance(self, instance: InstanceId, position: str) -> None:
+        self._positions[instance] = position
 
     async def waiting(self, instance: InstanceId, after: str) -> list[Entry]:
         self._broker.note("read_inbox", instance)

@@ -8,6 +8,7 @@ import pytest
 from tests.support.fakes import turns
 from tests.unit.supervisor.daemons import Daemon
 from tests.unit.supervisor.harness import Rig
+from tests.unit.supervisor.sites import Site
 
 
 @pytest.fixture
@@ -34,3 +35,14 @@ async def running(idle: Daemon) -> AsyncIterator[tuple[Daemon, asyncio.Task[None
         await turns()
         yield idle, task
         task.cancel()
+
+
+@pytest.fixture
+async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    """Give a placement that runs; its apps end with the test."""
+    made = Site(monkeypatch)
+    async with asyncio.TaskGroup() as tasks:
+        made.running = tasks.create_task(made.placement.run())
+        await turns()
+        yield made
+        made.running.cancel()

@@ -1,103 +1,20 @@
 """Which instances a supervisor takes: claims, the dead, capacity, and what comes after an instance."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from htagweb_broker import Beat, BrokerUnavailable, Entry, InstanceId, Open, Record, SpawnEntry, SpawnRequest
+from htagweb_broker import BrokerUnavailable, Entry, InstanceId, Record, SpawnEntry, SpawnRequest
 from htagweb_broker.messages import encode
 
 from htagweb.host import frames
-from htagweb.supervisor import instance as instance_module
-from htagweb.supervisor.instance import OwnedInstance
-from htagweb.supervisor.placement import RETRY_S, SETTLE_BEATS, TAKE_COUNT, Placement
-from htagweb.supervisor.services import Services
-from htagweb.supervisor.standing import Standing
+from htagweb.supervisor.placement import RETRY_S, SETTLE_BEATS, TAKE_COUNT
 from htagweb.supervisor.templates import LaunchError
-from tests.support.fakes import FakeBroker, FakeClock, FakeProcess, FakeTemplates, turns
+from tests.support.fakes import turns
 from tests.unit.supervisor.harness import INSTANCE, OTHER, interaction, opening
+from tests.unit.supervisor.sites import ME, SECOND, Site
 
-ME = "me-1-aa"
 SETTLE_S = float(SETTLE_BEATS)
-CAPACITY = 3
-SECOND = InstanceId("ab" * 16, "m.App")
-
-
-class Site:
-    """A placement over fakes."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.broker = FakeBroker()
-        self.clock = FakeClock()
-        self.templates = FakeTemplates()
-        self.processes: list[FakeProcess] = []
-        self.dead: set[str] = set()
-        services = Services(self.broker.supervisor_side, self.templates.real, self.clock, 4, 60.0, ME, "h")
-        side = self.broker.supervisor_side
-        self.standing = Standing(side.presence, ME, self._describe, self._beat)
-        self.placement = Placement(services, CAPACITY, self._is_dead, self.standing, 1.0)
-        self.running: asyncio.Task[None] | None = None
-        self._requests = 0
-        self._entries = 0
-        monkeypatch.setattr(instance_module, "AppProcess", self._make_process)
-
-    def _describe(self) -> Beat:
-        return Beat("me", "h", 1, "v", CAPACITY, self.placement.load, draining=False)
-
-    async def _beat(self) -> None:
-        await self.broker.supervisor_side.presence.beat(ME, self._describe())
-
-    async def _is_dead(self, supervisor: str) -> bool:
-        return supervisor in self.dead
-
-    def _make_process(self, *args: Any) -> FakeProcess:
-        self.processes.append(FakeProcess(*args))
-        return self.processes[-1]
-
-    def wait_in_inbox(self, instance: InstanceId, *messages: Open) -> list[Entry]:
-        """Have messages wait in an inbox."""
-        entries = []
-        for message in messages:
-            self._entries += 1
-            entries.append(Entry(f"{self._entries}-0", encode(message), ""))
-        self.broker.entries.setdefault(instance, []).extend(entries)
-        return entries
-
-    def bring(self, instance: InstanceId, message: Open) -> None:
-        """Append to the inbox and deliver."""
-        self.placement.deliver(instance, self.wait_in_inbox(instance, message))
-
-    async def ask(self, instance: InstanceId = INSTANCE, expected: str = "", body: bytes = b"") -> None:
-        """Put a spawn request and let it be served."""
-        self._requests += 1
-        given = body or encode(SpawnRequest(instance.dump(), expected))
-        self.broker.spawn_requests.put_nowait(SpawnEntry(f"s{self._requests}", given))
-        await turns()
-
-    async def open(self, instance: InstanceId = INSTANCE) -> OwnedInstance:
-        """Have a page opened and answered."""
-        self.wait_in_inbox(instance, opening())
-        await self.ask(instance)
-        owned = self.placement.instances[instance]
-        owned.handle_frame(frames.Page("r1", "<html>"))
-        self.broker.entries.clear()
-        await turns()
-        return owned
-
-    @property
-    def settled(self) -> list[str]:
-        return [entry for (entry,) in self.broker.of("settle")]
-
-
-@pytest.fixture
-async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    made = Site(monkeypatch)
-    async with asyncio.TaskGroup() as tasks:
-        made.running = tasks.create_task(made.placement.run())
-        await turns()
-        yield made
-        made.running.cancel()
 
 
 async def test_a_request_is_claimed_started_read_and_settled(site: Site) -> None:
@@ -363,22 +280,6 @@ async def test_a_page_that_is_asked_for_while_its_app_is_given_up_is_served_at_o
     assert isinstance(start := site.processes[-1].sent[0], frames.Start)
     assert start.request == "r2"
     assert site.broker.owned[ME] == {INSTANCE}
-
-
-@pytest.mark.parametrize("delivered", [False, True], ids=["not delivered", "delivered"])
-async def test_who_drains_leaves_a_page_that_its_ended_app_did_not_answer_to_others(
-    site: Site, delivered: bool
-) -> None:
-    owned = await site.open()
-    site.placement.drain()
-    owned.end("drained")
-    (entry,) = site.wait_in_inbox(INSTANCE, opening("r2"))
-    if delivered:
-        site.placement.deliver(INSTANCE, [entry])
-    owned.handle_gone("exit code 0")
-    await turns()
-    assert site.broker.of("spawn") == [(SpawnRequest(INSTANCE.dump(), owned.generation),)]
-    assert len(site.broker.of("claim")) == 1
 
 
 @pytest.mark.parametrize("error", [LaunchError("no such app"), LookupError("nobody expected this")])

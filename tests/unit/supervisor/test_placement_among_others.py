@@ -8,9 +8,7 @@ from htagweb.supervisor.placement import LOOK_S
 from tests.support.fakes import turns
 from tests.unit.supervisor.daemons import Daemon, Running
 from tests.unit.supervisor.harness import INSTANCE, opening
-from tests.unit.supervisor.test_placement import SECOND, Site, site
-
-__all__ = ["site"]
+from tests.unit.supervisor.sites import SECOND, Site
 
 FREER = Beat("other", "h", 2, "v", capacity=100, load=0, draining=False)
 
