@@ -15,6 +15,7 @@ import psutil
 from benchmarks import figures as names
 from benchmarks import report, turns
 from benchmarks.contestants import Contestant, contestants
+from benchmarks.disturbance import BUSY
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures
 from benchmarks.goals import Results
@@ -24,8 +25,6 @@ from benchmarks.stack import end_descendants, running
 from htagweb.host.process import become_subreaper
 
 RESULTS = Path(__file__).parent / "results.md"
-BUSY = 0.5
-"""A load average from which on the machine is too busy for numbers that count."""
 Say = Callable[[str], None]
 
 
@@ -122,9 +121,10 @@ def main() -> int:
 
     try:
         chosen = contestants(keys)
-        facts = [*report.machine(), *map(report.versions, chosen)]
+        load_before = os.getloadavg()[0]
+        facts = [*report.machine(load_before), *map(report.versions, chosen)]
         print("\n".join(facts), flush=True)
-        if os.getloadavg()[0] > BUSY:
+        if load_before > BUSY:
             print("The machine is busy with something else: these numbers are a draft.", flush=True)
         results = measure(plan, chosen, say)
     except BenchmarkError as exc:
@@ -134,10 +134,10 @@ def main() -> int:
         return 130
     finally:
         end_descendants()
-    told, failed = Report(plan, chosen, results), ours_failed(results)
+    told, failed = Report(plan, chosen, results, load_before), ours_failed(results)
     print(f"\n{told.text()}\n")
     if told.disturbance:
-        print(told.disturbance)
+        print(f"disturbed: {told.disturbance}")
     if output := _output(options, failed):
         output.write_text(report.document(facts, told, monotonic() - began))
         print(f"written to {output}")

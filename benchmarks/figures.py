@@ -60,6 +60,8 @@ class Figures:
     """All that was measured of one contestant, and what was not."""
 
     rounds: dict[Measure, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
+    last_round: dict[Measure, list[float]] = field(default_factory=dict)
+    """What was measured since the last round began."""
     roles: dict[str, None] = field(default_factory=dict)
     """The parts whose CPU was measured, in the order of the stack."""
     memory: dict[str, list[Memory]] = field(default_factory=dict)
@@ -68,9 +70,14 @@ class Figures:
     left_out: dict[Measure, str] = field(default_factory=dict)
     """What was not measured on purpose, and why; empty where the plan says so."""
 
+    def begin_round(self) -> None:
+        """Forget what the last round was, not what it measured."""
+        self.last_round.clear()
+
     def add(self, measure: Measure, *values: float) -> None:
         """Add what a round measured; no values at all are no round."""
         if values:
+            self.last_round[measure] = list(values)
             self.rounds[measure].append(list(values))
 
     def has(self, measure: Measure) -> bool:

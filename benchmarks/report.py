@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import figures as names
 from benchmarks import tables
 from benchmarks.contestants import Contestant
-from benchmarks.disturbance import CALM, find_disturbance
+from benchmarks.disturbance import BUSY, CALM, find_disturbance
 from benchmarks.figures import Figures
 from benchmarks.goals import Goal, Results, Value, goals
 from benchmarks.plan import Growth, Plan, Turn
@@ -30,11 +30,13 @@ class Report:
     plan: Plan
     contestants: Sequence[Contestant]
     results: Results
+    load_before: float
+    """The load average before the first turn."""
 
     @property
     def disturbance(self) -> str | None:
         """What says that something else used the machine; None when nothing does."""
-        return find_disturbance(self.results, self.plan.widest.users)
+        return find_disturbance(self.results, self.plan.widest.users, self.load_before)
 
     def text(self) -> str:
         """Return all tables with their titles, as Markdown."""
@@ -65,14 +67,14 @@ class Report:
             verdict = "yes" if goal.is_met(self.results) else "**NO**"
         except LookupError:
             return [goal.label, NONE, NONE, NONE, self._wanted(goal), "not measured"]
-        ratio = _as_wanted(goal.ratio(self.results), goal) if against else ""
+        ratio = _as_fraction(goal.ratio(self.results), goal) if against else ""
         other = self._whose(against, goal.unit) if against else ""
         return [goal.label, shown(ours.number, goal.unit), other, ratio, self._wanted(goal), verdict]
 
     def _wanted(self, goal: Goal) -> str:
         if goal.most is None:
             return f"≥ {goal.least:g}"
-        return f"≤ {_as_wanted(goal.most, goal) if goal.against else shown(goal.most, goal.unit)}"
+        return f"≤ {_as_fraction(goal.most, goal) if goal.against else shown(goal.most, goal.unit)}"
 
     def _whose(self, value: Value, unit: str) -> str:
         named = {each.key: each.name for each in self.contestants}
@@ -164,14 +166,16 @@ def _cpu_rows(label: str, users: int, grown: Sequence[Figures]) -> list[Row]:
 
 def _ratio(row: Row, grown: Sequence[Figures]) -> str:
     """Return the figure with the most live apps, divided by that with the fewest that have one."""
+    if row.measure == names.ALL_LIVE:
+        return NONE  # more users take longer to come, whatever the stack
     measured = [row.number(figures) for figures in grown if figures.has(row.measure)]
     if len(measured) < 2 or not grown[-1].has(row.measure) or measured[0] == 0:
         return NONE
     return f"{measured[-1] / measured[0]:.2f}"
 
 
-def _as_wanted(ratio: float, goal: Goal) -> str:
-    is_fraction = goal.most is not None and goal.most < FRACTION and ratio < 1
+def _as_fraction(ratio: float, goal: Goal) -> str:
+    is_fraction = goal.most is not None and goal.most < FRACTION and 0 < ratio < 1
     return f"1/{1 / ratio:.3g}" if is_fraction else f"{ratio:.3g}"
 
 
@@ -182,7 +186,7 @@ def _short(reason: str) -> str:
     return " … ".join([first, *more[-1:], *server.strip().splitlines()[-1:]])
 
 
-def machine() -> list[str]:
+def machine(load_before: float) -> list[str]:
     """Return what the numbers depend on, one fact a line."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     return [
@@ -190,7 +194,7 @@ def machine() -> list[str]:
         f"machine: {os.cpu_count()} x {_processor()}, {memory:.0f} GB",
         f"kernel: {platform.system()} {platform.release()}",
         f"python: {platform.python_version()}",
-        f"load average before the first turn: {os.getloadavg()[0]:.2f}",
+        f"load average before the first turn: {load_before:.2f}",
     ]
 
 
@@ -237,7 +241,7 @@ counts.
   process of their own, an app's private memory is what the server grew by, divided by the users who came.
 - CPU is user and system time of all processes of a part, between two readings, divided by the clicks.
 - A dash: not measured, or there is no such thing. The user in Chromium has an app too.
-{_explain_growth(report.plan.growth)}
+{_explain_growth(report)}
 
 {report.text()}
 """
@@ -246,30 +250,45 @@ counts.
 def _warning(disturbance: str | None) -> str:
     if disturbance is None:
         return ""
-    return f"\n**{disturbance}; up to {CALM:g} times is usual. These numbers are a draft.**\n"
-
-
-def _explain_turns(report: Report) -> str:
-    counted = "; ".join(f"{each.name}: {len(report.plan.turns[each.key])}" for each in report.contestants)
-    return _wrapped(
-        f"Rounds: {report.plan.rounds}; each takes its contestants one after the other. Turns of each: "
-        f"{counted}. A slow minute of the machine weighs more on those with fewer. Bursts are measured "
-        "in round 1, 300 users in one round."
+    return (
+        f"\n**Disturbed: {disturbance}. Up to {BUSY:g} of load, and {CALM:g} times between rounds, is "
+        "usual. These numbers are a draft.**\n"
     )
 
 
-def _explain_growth(growth: Growth) -> str:
+def _explain_turns(report: Report) -> str:
+    plan = report.plan
+    counts = {each.name: len(plan.turns[each.key]) for each in report.contestants}
+    told = [
+        f"Rounds: {plan.rounds}; each takes its contestants one after the other. Turns of each: "
+        f"{'; '.join(f'{name}: {count}' for name, count in counts.items())}."
+    ]
+    if len({*counts.values()}) > 1:
+        told.append("A slow minute of the machine weighs more on those with fewer.")
+    every = [turn for each in report.contestants for turn in plan.turns[each.key]]
+    bursts, crowds = sum(turn.burst > 0 for turn in every), sum(turn.crowd > 0 for turn in every)
+    for what, count in (("a burst", bursts), (f"{plan.crowd} users", crowds)):
+        if count:
+            told.append(f"Planned with {what}: {count} of the {len(every)} turns.")
+    return _wrapped(" ".join(told))
+
+
+def _explain_growth(report: Report) -> str:
+    growth = report.plan.growth
+    if not report.results.grown:
+        return ""
     stacks = [
         f"one with {', then '.join(map(str, step))} live apps"
         + (" again" if step in growth.steps[:number] else "")
         for number, step in enumerate(growth.steps)
     ]
     return _wrapped(
-        f"- Growth: {len(stacks)} stacks, one after the other: {'; '.join(stacks)}. With one live app "
-        f"nobody opens and only one clicks, so the other figures begin with {growth.fewest_clicked}; the "
-        f"last column divides by the first figure of its row. The last {growth.users - 1} of the live ones "
-        f"come one after the other, and their first opens count; the others come {growth.at_once} at a "
-        "time. The user in Chromium comes when all else is measured, on top of the live ones."
+        f"- Growth: {len(stacks)} stacks, one after the other: {'; '.join(stacks)}. With fewer than "
+        f"{growth.users} live apps nobody opens and only one clicks, so the other figures begin with "
+        f"{growth.fewest_clicked}; the last column divides by the first figure of its row. The last "
+        f"{growth.users - 1} of the live ones come one after the other, and their first opens count; the "
+        f"others come {growth.at_once} at a time. The user in Chromium comes when all else "
+        "is measured, on top of the live ones."
     )
 
 

@@ -34,6 +34,7 @@ _SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 WEB = "web worker"
 BROKER = "broker"
 APP = "app process"
+MASTER = "master"
 SERVER = "server"
 """The one process of those that host all apps in their web server."""
 _ROLES = (
@@ -54,6 +55,8 @@ _COMMAND_ROLES = (
     ("gunicorn", WEB),
 )
 """What is in a process's command."""
+ROLES = tuple(dict.fromkeys([SERVER, MASTER, *(role for _, role in (*_ROLES, *_COMMAND_ROLES))]))
+"""All parts that a process may be charged to."""
 _SETTINGS = {"HTAGWEB_MAX_APPS": "2000", "HTAGWEB_MAX_NEW_SESSIONS_PER_S": "0"}
 """More than a user would have come from one address and live on one host."""
 
@@ -147,7 +150,7 @@ class Stack:
     def _role_of_server(self, server: psutil.Process) -> str:
         if not self.contestant.app_processes:
             return SERVER
-        return "master" if "gunicorn" in server.cmdline() else WEB
+        return MASTER if "gunicorn" in server.cmdline() else WEB
 
     def stop(self) -> None:
         """End it politely, then what is left of it; nothing stays."""

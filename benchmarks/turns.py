@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic
 
 from benchmarks import figures as names
@@ -12,7 +13,26 @@ from benchmarks.contestants import Contestant
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figures
 from benchmarks.plan import Growth, Plan, Turn
-from benchmarks.stack import APP, Memory, Stack
+from benchmarks.stack import APP, ROLES, Memory, Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Visitors:
+    """The users in Chromium, whose apps stay: where Chromium failed, its user may have come all the same."""
+
+    fewest: int
+    most: int
+
+    def and_also(self, other: Visitors) -> Visitors:
+        """Return all of both."""
+        return Visitors(self.fewest + other.fewest, self.most + other.most)
+
+    def beside(self, users: int) -> range:
+        """Return how many apps may live with those of so many users, the fewest first."""
+        return range(users + self.fewest, users + self.most + 1)
+
+
+NOBODY, ONE, UNKNOWN = Visitors(0, 0), Visitors(1, 1), Visitors(0, 1)
 
 
 def take_turn(stack: Stack, turn: Turn, figures: Figures) -> None:
@@ -20,18 +40,19 @@ def take_turn(stack: Stack, turn: Turn, figures: Figures) -> None:
 
     An update is measured next to the click that it is compared with.
     """
+    figures.begin_round()
     figures.add(names.START_UP, stack.ask("first_page") - stack.started)
     _click(stack, turn.clicks, figures)
     if stack.contestant.updates:
         _update(stack, turn, figures)
     alone = _private(stack.memory())
-    visited = _use_browser(stack, turn.browser_clicks, figures)
+    visitors = _use_browser(stack, turn.browser_clicks, figures)
     figures.add(names.FIRST_OPEN, *stack.ask("open", count=turn.opens))
     _rate(stack, turn.users, turn.rate_s, figures)
-    live = turn.users + visited
+    live = visitors.beside(turn.users)
     _weigh(stack, live, figures)
     if not stack.contestant.app_processes:
-        figures.add(names.PRIVATE, (_private(figures.memory) - alone) / (live - 1))
+        figures.add(names.PRIVATE, (_private(figures.memory) - alone) / (live[0] - 1))
     if stack.contestant.updates:
         _rate_updates(stack, turn, figures)
     figures.add(names.REOPEN, *stack.ask("reopen", count=turn.users))
@@ -57,9 +78,10 @@ def take_growth(
     The user in Chromium comes last, on top of the others, and the app stays.
     """
     stack.ask("first_page")
-    opening_s, visitors = 0.0, 0
+    opening_s, visitors = 0.0, NOBODY
     for size in sizes:
         figures = grown[size]
+        figures.begin_round()
         if size >= growth.users:
             opening_s += _grow(stack, size, growth, figures)
             figures.add(names.ALL_LIVE, opening_s)
@@ -71,8 +93,8 @@ def take_growth(
         if size >= growth.users:
             _rate_updates(stack, growth, figures)
             figures.add(names.REOPEN, *stack.ask("reopen", count=growth.users))
-        _weigh(stack, size + visitors, figures)
-        visitors += _use_browser(stack, growth.browser_clicks, figures)
+        _weigh(stack, visitors.beside(size), figures)
+        visitors = visitors.and_also(_use_browser(stack, growth.browser_clicks, figures))
         yield size
 
 
@@ -126,27 +148,29 @@ def _charged(stack: Stack, users: int, figures: Figures) -> Iterator[list[int]]:
         figures.add(names.cpu(users, role), max(0.0, used_s - before.get(role, 0.0)) / sum(clicks))
 
 
-def _use_browser(stack: Stack, clicks: int, figures: Figures) -> bool:
-    """Return whether there is one app more now. A failure is noted: the load has nothing to do with it."""
+def _use_browser(stack: Stack, clicks: int, figures: Figures) -> Visitors:
+    """Return who came. A failure is noted: the load has nothing to do with it."""
     if not clicks:
-        return False
+        return NOBODY
     try:
         figures.add(names.BROWSER, *measure_in_browser(stack.port, clicks))
     except BenchmarkError as exc:
         figures.failures.append(str(exc))
-        return False
-    return True
+        return UNKNOWN
+    return ONE
 
 
-def _weigh(stack: Stack, live: int, figures: Figures) -> None:
+def _weigh(stack: Stack, live: range, figures: Figures) -> None:
     figures.memory = memory = stack.memory()
+    count = live[0]
     if stack.contestant.app_processes:
         apps = memory.get(APP, [])
-        # Where Chromium failed its user may have come all the same.
-        if len(apps) != live and not figures.failures:
-            raise BenchmarkError(f"expected {live} app processes, there are {len(apps)}")
+        count = len(apps)
+        if count not in live:
+            expected = " or ".join(map(str, live))
+            raise BenchmarkError(f"expected {expected} app processes, there are {count}")
         figures.add(names.PRIVATE, *(app.private for app in apps))
-    figures.add(names.SHARE, _whole(memory) / live)
+    figures.add(names.SHARE, _whole(memory) / count)
 
 
 def _whole(memory: Mapping[str, Sequence[Memory]]) -> float:
@@ -204,7 +228,8 @@ def begin_growth(growth: Growth) -> dict[int, Figures]:
             figures.left_out |= dict.fromkeys(few, "")
         for users in growth.clicking:
             if users > size:
-                figures.left_out |= dict.fromkeys((names.rate(users), names.click(users)), "")
+                cpu = (names.cpu(users, role) for role in (*ROLES, names.LOAD))
+                figures.left_out |= dict.fromkeys((names.rate(users), names.click(users), *cpu), "")
     return grown
 
 
@@ -215,7 +240,7 @@ def summary(figures: Figures, turn: Turn) -> str:
         (names.START_UP, "started in {:.2f} s", 1),
         (names.FIRST_OPEN, "first open {:.2f} ms", 1e3),
         (names.click(1), "click {:.2f} ms", 1e3),
-        *([(names.BROWSER, "in Chromium {:.2f} ms", 1e3)] if turn.browser_clicks else []),
+        (names.BROWSER, "in Chromium {:.2f} ms", 1e3),
         (names.rate(turn.users), f"{turn.users} users {{:.0f}}/s", 1),
         (names.rate(turn.many), f"{turn.many} users {{:.0f}}/s", 1),
         (names.PRIVATE, "{:.1f} MB per app", 1e-6),
@@ -237,8 +262,8 @@ def grown_summary(figures: Figures, growth: Growth) -> str:
 
 def _told(figures: Figures, *facts: tuple[names.Measure, str, float]) -> str:
     told = [
-        text.format(names.percentile(figures.rounds[measure][-1], 50) * scale)
+        text.format(names.percentile(figures.last_round[measure], 50) * scale)
         for measure, text, scale in facts
-        if figures.has(measure)
+        if measure in figures.last_round
     ]
     return ", ".join(told) or "nothing was measured"

@@ -221,6 +221,12 @@ class Streamlit(Counter):
 
     kind = StreamlitUser
     is_binary = True
+    failure = (
+        b'\n 5781d38f67482b6ce37e1974a7a739ed\x12&\x12\x02\x00\x02" 5d25f6f51581203e5a77e909d417b890*w\x1au'
+        b"Bs\n\x11ZeroDivisionError\x12\x10division by zero"
+        b'\x1aHFile "/apps/streamlit_page.py", line 10, in <module>\n    1 / 0\n    ~~^~~2\x02\x08\x01'
+    )
+    """A delta with an exception element: type, message, stack trace, width."""
     other = b"J\x02\x10\x01"
     """The session's status has changed."""
     session = (
