@@ -211,6 +211,7 @@ async def test_nothing_pulses_for_who_asked_for_less_motion(open_page: OpenPage)
     await client.card.evaluate(COUNT_PULSES)
     await client.interact("a")
     assert await client.card.evaluate("card => card.pulses") == 0
+    await expect(client.card).to_have_css("transition-property", "none")
     await expect(client.notice).to_be_visible()
 
 
