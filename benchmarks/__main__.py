@@ -6,76 +6,22 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
-import psutil
-
-from benchmarks import figures as names
-from benchmarks import report, turns
-from benchmarks.contestants import Contestant, contestants
+from benchmarks import report
+from benchmarks.contestants import contestants
 from benchmarks.disturbance import BUSY
 from benchmarks.errors import BenchmarkError
-from benchmarks.figures import Figures
 from benchmarks.goals import Results
-from benchmarks.plan import ALL_OURS, FULL, MAIN, OURS, QUICK, Plan
+from benchmarks.memory import Memory
+from benchmarks.plan import ALL_OURS, FULL, MAIN, QUICK
 from benchmarks.report import Report
-from benchmarks.stack import end_descendants, running
+from benchmarks.run import Run
+from benchmarks.stack import end_descendants
 from htagweb.host.process import become_subreaper
 
 RESULTS = Path(__file__).parent / "results.md"
-Say = Callable[[str], None]
-
-
-def measure(plan: Plan, chosen: Sequence[Contestant], say: Say) -> Results:
-    """Take the contestants in turns; who fails is noted, the others go on."""
-    results = Results({each.key: turns.begin(plan, each) for each in chosen}, {})
-    for number in range(plan.rounds):
-        for contestant in chosen:
-            _take_turn(plan, number, contestant, results.figures[contestant.key], say)
-    ours = [each for each in chosen if each.key == OURS]
-    if ours:
-        grown = turns.begin_growth(plan.growth)
-        for sizes in plan.growth.steps:
-            _take_growth(plan, sizes, ours[0], grown, say)
-        return Results(results.figures, grown)
-    return results
-
-
-def _take_turn(plan: Plan, number: int, contestant: Contestant, figures: Figures, say: Say) -> None:
-    mine = plan.turns[contestant.key]
-    if number >= len(mine):
-        return
-    title = f"round {number + 1} of {plan.rounds}, {contestant.name}"
-    if figures.failures and not figures.has(names.START_UP):
-        say(f"{title}: left out, as it did not start")
-        return
-    say(f"{title} …")
-    try:
-        with running(contestant) as stack:
-            turns.take_turn(stack, mine[number], figures)
-    except (BenchmarkError, psutil.Error) as exc:
-        figures.failures.append(f"round {number + 1}: {str(exc).removeprefix(f'{contestant.name}: ')}")
-        say(f"  failed: {exc}")
-    else:
-        say(f"  {turns.summary(figures, mine[number])}")
-
-
-def _take_growth(
-    plan: Plan, sizes: tuple[int, ...], contestant: Contestant, grown: dict[int, Figures], say: Say
-) -> None:
-    say(f"growth, {' and then '.join(map(str, sizes))} live apps …")
-    left = list(sizes)
-    try:
-        with running(contestant) as stack:
-            for size in turns.take_growth(stack, sizes, plan.growth, grown):
-                left.remove(size)
-                say(f"  {size}: {turns.grown_summary(grown[size], plan.growth)}")
-    except (BenchmarkError, psutil.Error) as exc:
-        for size in left:
-            grown[size].failures.append(str(exc))
-        say(f"  failed: {exc}")
 
 
 def _options() -> argparse.Namespace:
@@ -114,7 +60,7 @@ def main() -> int:
     keys = options.only.split(",") if options.only else MAIN if options.quick else tuple(plan.turns)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     become_subreaper()
-    began = monotonic()
+    began, memory = monotonic(), Memory()
 
     def say(text: str) -> None:
         print(f"{monotonic() - began:6.1f} s  {text}", flush=True)
@@ -126,7 +72,8 @@ def main() -> int:
         print("\n".join(facts), flush=True)
         if load_before > BUSY:
             print("The machine is busy with something else: these numbers are a draft.", flush=True)
-        results = measure(plan, chosen, say)
+        results = Run(plan, memory, say).measure(chosen)
+        facts.append(memory.told())
     except BenchmarkError as exc:
         print(exc, file=sys.stderr)
         return 1
@@ -135,7 +82,7 @@ def main() -> int:
     finally:
         end_descendants()
     told, failed = Report(plan, chosen, results, load_before), ours_failed(results)
-    print(f"\n{told.text()}\n")
+    print(f"\n{told.text()}\n\n{memory.told()}")
     if told.disturbance:
         print(f"disturbed: {told.disturbance}")
     if output := _output(options, failed):

@@ -44,6 +44,11 @@ class Turn:
     """A crowd that needs longer is left out."""
     at_once: int = 20
 
+    @property
+    def most(self) -> int:
+        """How many users are there in the end."""
+        return max(self.users, self.many, self.crowd)
+
 
 @dataclass(frozen=True, slots=True)
 class Growth:

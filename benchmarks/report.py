@@ -224,7 +224,8 @@ of new sessions.
 
 The load is one process beside the contestant on the same machine, the same code for all; it takes its
 part of the cores, and of each click's time. Absolute times drift with the machine; the ratios are what
-counts.
+counts. Before each turn the memory that it may need is written to and given back: the host below a virtual
+machine may take back what is free, and a page that it has to give again is dear.
 
 - **A percentile is the median over the rounds of each round's percentile**, not that of all values in
   one heap, where one disturbed round would decide the p99. Ratios compare these medians.
