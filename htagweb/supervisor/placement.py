@@ -70,6 +70,8 @@ class Placement:
         self._claiming = asyncio.Lock()
         self._is_paused = False
         self.instances: dict[InstanceId, OwnedInstance] = {}
+        self.passing_on: set[OwnedInstance] = set()
+        """Those that ended, and whose next generation may have to be asked for still."""
 
     @property
     def load(self) -> int:
@@ -244,7 +246,11 @@ class Placement:
         finally:
             del self.instances[owned.id]
             self._broker.inboxes.remove(owned.id)
-        await self._pass_on(owned)
+        self.passing_on.add(owned)
+        try:
+            await self._pass_on(owned)
+        finally:
+            self.passing_on.remove(owned)
 
     async def _pass_on(self, owned: OwnedInstance) -> None:
         """Have the next generation started, here or by another, if a page waits for it."""

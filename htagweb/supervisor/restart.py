@@ -94,7 +94,10 @@ class Restart:
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         late_at = self._clock.now() + timeout_s
-        while missing := [owned for owned in self._instances if not is_so(owned)]:
+        while missing := [
+            *(owned for owned in self._instances if not is_so(owned)),
+            *self._placement.passing_on,  # the new program would not know that their pages wait
+        ]:
             if is_stopping():
                 return
             if self._clock.now() >= late_at:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from htagweb_broker import SpawnEntry
+from htagweb_broker import Entry, InstanceId, SpawnEntry, SpawnRequest
+from htagweb_broker.messages import encode
 
 from htagweb.supervisor import handover
 from htagweb.supervisor.handover import Handover, HandoverError
 from htagweb.supervisor.restart import REST_S, STARTS_S
 from tests.support.fakes import FakeProcess, turns
 from tests.unit.supervisor.daemons import Daemon, Running
+from tests.unit.supervisor.harness import INSTANCE, opening
 
 
 class Successor:
@@ -123,6 +125,31 @@ async def test_what_is_to_be_written_is_waited_for_and_not_for_ever(
     assert "does not come to rest within 5 s" in caplog.text
     assert not it.processes[0].held
     it.broker.away = False
+
+
+async def test_an_app_that_ended_is_waited_for_until_nobody_can_wait_for_its_next_one(
+    running: Running, successor: Successor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it, _ = running
+    owned = await it.open()
+    looking, look = asyncio.Event(), it.broker.inboxes.waiting
+
+    async def look_late(instance: InstanceId, after: str) -> list[Entry]:
+        await looking.wait()
+        return await look(instance, after)
+
+    monkeypatch.setattr(it.broker.inboxes, "waiting", look_late)
+    it.broker.entries[INSTANCE] = [Entry("2-0", encode(opening("r2")), "")]
+    owned.handle_gone("exit code 0")
+    await restart(it)
+    assert it.supervisor.placement.load == 0
+    assert successor.handed == [], "its page would wait for a web worker to look again"
+    looking.set()
+    for _ in range(2):
+        await it.clock.advance(0.1)
+        it.broker.spawn_requests.put_nowait(SpawnEntry("s10", b"not a request"))
+    assert it.broker.of("spawn") == [(SpawnRequest(INSTANCE.dump(), owned.generation),)]
+    assert len(successor.handed) == 1
 
 
 async def test_an_app_that_is_being_started_is_waited_for_and_others_run_meanwhile(
