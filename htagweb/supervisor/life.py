@@ -213,3 +213,19 @@ def next_deadline(life: Life) -> float:
     if life.is_ending:
         return life.grace_ends
     return min((_never_connected_at(life), _inactive_at(life), *life.deadlines.values()))
+
+
+class Due:
+    """Whether a ``Tick`` changes something. Reckoned when a life has changed: most are idle."""
+
+    __slots__ = ("_at", "_life")
+
+    def __init__(self) -> None:
+        self._life: Life | None = None
+        self._at = NEVER
+
+    def is_reached(self, life: Life, now: float) -> bool:
+        """Return whether something happens to the life if nothing else does before ``now``."""
+        if life is not self._life:
+            self._life, self._at = life, next_deadline(life)
+        return now >= self._at

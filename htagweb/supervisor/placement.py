@@ -90,7 +90,7 @@ class Placement:
 
     def tick(self, now: float) -> None:
         """Let time pass for all instances."""
-        for owned in list(self.instances.values()):
+        for owned in [each for each in self.instances.values() if each.due.is_reached(each.life, now)]:
             self._isolated(owned, lambda owned=owned: owned.tick(now))  # type: ignore[misc]
 
     def _isolated(self, owned: OwnedInstance, work: Callable[[], None]) -> None:

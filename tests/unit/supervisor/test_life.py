@@ -178,6 +178,19 @@ def test_an_app_without_a_limit_that_counts_lives_on(changes: dict[str, object])
     assert step(life, Tick(), 10.0**9) == (life, ())
 
 
+def test_what_is_due_is_known_of_the_life_as_it_is_now() -> None:
+    due, idle = lives.Due(), life_in(Phase.RUNNING, times=Times(10, 0, 0))
+    assert not due.is_reached(idle, 10.0**9)
+    busy, _ = step(idle, Taken("a"), 3.0)
+    assert not due.is_reached(busy, 12.9)
+    assert due.is_reached(busy, 13.0)
+    assert due.is_reached(busy, 14.0), "until something happens"
+    done, _ = step(busy, Done("a"), 14.0)
+    assert not due.is_reached(done, 10.0**9)
+    ending, _ = step(done, EndWanted("exit"), 15.0)
+    assert due.is_reached(ending, ending.grace_ends)
+
+
 def test_a_browser_that_connected_counts_for_ever_and_is_no_activity() -> None:
     life, commands = step(life_in(Phase.RUNNING), Connected(), 30.0)
     assert (life.connected, life.last_activity, commands) == (True, 0.0, ())
