@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 
+from htagweb.host import procfs
+
 JUMP = 2
 """So many times its memory limit an app may ask the kernel for. A hard wall against a jump: what it
 really takes is measured by its supervisor, as a reservation (a thread's stack) is no use of memory."""
@@ -24,7 +26,7 @@ def limit_memory(most_bytes: int) -> None:
     ``RLIMIT_DATA``, not ``RLIMIT_AS``: that one would count what is only mapped, such as files.
     """
     if most_bytes:
-        inherited = int(_read(_SIZES).split()[_DATA]) * _PAGE_BYTES
+        inherited = int(procfs.read(_SIZES).split()[_DATA]) * _PAGE_BYTES
         _lower(resource.RLIMIT_DATA, inherited + JUMP * most_bytes)
 
 
@@ -39,7 +41,7 @@ def become_victim() -> None:
 
     Only upwards, which needs no right: an orchestrator may have put all of them high already.
     """
-    wanted = min(int(_read(_OOM_SCORE)) + VICTIM, _WORST)
+    wanted = min(int(procfs.read(_OOM_SCORE)) + VICTIM, _WORST)
     descriptor = os.open(_OOM_SCORE, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, b"%d" % wanted)
@@ -52,12 +54,3 @@ def _lower(limit: int, most: int) -> None:
     _, hard = resource.getrlimit(limit)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(limit, (most, most))
-
-
-def _read(path: str) -> bytes:
-    # Not by Python's file objects: the memory that they touch (0.4 MB) would be each app's own.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, 1024)
-    finally:
-        os.close(descriptor)

@@ -65,7 +65,7 @@ class OwnedInstance:
         self.log = ContextLog(logger, extra)
         self._output = ContextLog(output_logger, extra)
         self.life: Life = lives.begin(times_of(self.launch, services.never_connected_s), services.clock.now())
-        self.due = lives.Due()
+        self._due = lives.Due()
         self._publisher = Publisher(
             services.broker,
             instance,
@@ -173,7 +173,7 @@ class OwnedInstance:
 
     def tick(self, now: float) -> None:
         """Let time pass: ends what is late, or idle."""
-        if self.due.is_reached(self.life, now):
+        if self._due.is_reached(self.life, now):
             self._apply(lives.Tick())
 
     def begin_inbox(self, taken: str, opens: Sequence[Open]) -> None:

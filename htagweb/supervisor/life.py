@@ -225,7 +225,7 @@ class Due:
         self._at = NEVER
 
     def is_reached(self, life: Life, now: float) -> bool:
-        """Return whether something happens to the life if nothing else does before ``now``."""
+        """Return whether a ``Tick`` at ``now`` changes something."""
         if life is not self._life:
             self._life, self._at = life, next_deadline(life)
         return now >= self._at

@@ -86,17 +86,17 @@ class Placement:
     def deliver(self, instance: InstanceId, entries: list[Entry]) -> None:
         """Hand inbox entries to the instance that they are for."""
         if (owned := self.instances.get(instance)) is not None:
-            self._isolated(owned, lambda: owned.handle_entries(entries))
+            self._isolated(owned, owned.handle_entries, entries)
 
     def tick(self, now: float) -> None:
         """Let time pass for all instances."""
-        for owned in [each for each in self.instances.values() if each.due.is_reached(each.life, now)]:
-            self._isolated(owned, lambda owned=owned: owned.tick(now))  # type: ignore[misc]
+        for owned in list(self.instances.values()):
+            self._isolated(owned, owned.tick, now)
 
-    def _isolated(self, owned: OwnedInstance, work: Callable[[], None]) -> None:
+    def _isolated(self, owned: OwnedInstance, work: Callable[..., None], *args: object) -> None:
         """Do the work; an error that nobody expected ends this instance and no other."""
         try:
-            work()
+            work(*args)
         except Exception:
             owned.log.exception("an unexpected error, this app ends, others go on")
             owned.abort()

@@ -16,7 +16,7 @@ from htagweb.supervisor.templates import Templates
 logger = logging.getLogger(__name__)
 
 STARTS_S = 30.0
-"""The longest wait for apps that are being started; clicks are carried out meanwhile."""
+"""The longest wait for apps that are being started, or given up; clicks are carried out meanwhile."""
 LAST_STARTS_S = 2.0
 """The longest wait for those that began since; nothing is claimed meanwhile."""
 REST_S = 5.0
@@ -47,7 +47,7 @@ class Restart:
         await handover.check(self._handover([self._dump(owned) for owned in running]))
 
     async def wait_for_starts(self, timeout_s: float = STARTS_S) -> None:
-        """Wait until every app has its process; HandoverError when that takes too long."""
+        """Wait until every app has its process, or is given up; HandoverError when that takes too long."""
         await self._until(lambda owned: owned.is_running, timeout_s, "has not started")
 
     async def run(self, is_stopping: Callable[[], bool]) -> None:
@@ -95,12 +95,12 @@ class Restart:
     ) -> None:
         late_at = self._clock.now() + timeout_s
         while missing := [
-            *(owned for owned in self._instances if not is_so(owned)),
-            *self._placement.passing_on,  # the new program would not know that their pages wait
+            *(f"{owned.id} {complaint}" for owned in self._instances if not is_so(owned)),
+            # The new program would not know that a page may wait for their next generation.
+            *(f"{owned.id} has ended and is not given up" for owned in self._placement.passing_on),
         ]:
             if is_stopping():
                 return
             if self._clock.now() >= late_at:
-                first, count = missing[0].id, len(missing)
-                raise HandoverError(f"{first} {complaint} within {timeout_s:g} s ({count} apps in all)")
+                raise HandoverError(f"{missing[0]} within {timeout_s:g} s ({len(missing)} apps in all)")
             await self._clock.sleep(LOOK_S)

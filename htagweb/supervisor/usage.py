@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from htagweb.host import procfs
+
 PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_MOST_STAT_BYTES = 4096
-"""52 numbers and a name of 64 bytes at most."""
 # Fields of /proc/PID/stat after the name, which may hold anything: proc(5) numbers them from 3.
 _SESSION, _FIRST_TIME, _LAST_TIME, _THREADS, _RESIDENT = 3, 11, 15, 17, 21
 
@@ -79,20 +79,13 @@ def _resident_bytes(process: Path) -> int:
 
 
 def _read_stats(proc: Path) -> Iterator[tuple[int, list[bytes]]]:
-    # Of each process of the host, each second: without Python's file objects it takes half the time.
     for name in os.listdir(proc):
         if not name.isdecimal():
             continue
         try:
-            text = _read(f"{proc}/{name}/stat")
+            text = procfs.read(f"{proc}/{name}/stat")
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended meanwhile
+        except PermissionError:
+            continue  # another user's, and /proc hides it: none of ours
         yield int(name), text[text.rindex(b")") + 2 :].split()
-
-
-def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, _MOST_STAT_BYTES)
-    finally:
-        os.close(fd)

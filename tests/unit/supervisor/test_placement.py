@@ -1,7 +1,6 @@
 """Which instances a supervisor takes: claims, the dead, capacity, and what comes after an instance."""
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -315,7 +314,6 @@ async def test_an_unexpected_error_ends_one_instance_and_no_other(
         raise LookupError("nobody expected this")
 
     monkeypatch.setattr(broken, "tick", fail)
-    monkeypatch.setattr(broken, "due", SimpleNamespace(is_reached=lambda life, now: True))
     site.placement.tick(site.clock.now())
     assert [process.signals for process in site.processes] == [[9], []]
     assert "nobody expected this" in caplog.text

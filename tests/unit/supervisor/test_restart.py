@@ -127,8 +127,9 @@ async def test_what_is_to_be_written_is_waited_for_and_not_for_ever(
     it.broker.away = False
 
 
+@pytest.mark.parametrize("ends", ["before", "while others come to rest"])
 async def test_an_app_that_ended_is_waited_for_until_nobody_can_wait_for_its_next_one(
-    running: Running, successor: Successor, monkeypatch: pytest.MonkeyPatch
+    ends: str, running: Running, successor: Successor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     it, _ = running
     owned = await it.open()
@@ -139,17 +140,47 @@ async def test_an_app_that_ended_is_waited_for_until_nobody_can_wait_for_its_nex
         return await look(instance, after)
 
     monkeypatch.setattr(it.broker.inboxes, "waiting", look_late)
+    monkeypatch.setattr(handover, "become_successor", lambda state, taken: it.broker.note("handed"))
     it.broker.entries[INSTANCE] = [Entry("2-0", encode(opening("r2")), "")]
-    owned.handle_gone("exit code 0")
-    await restart(it)
+    if ends == "before":
+        owned.handle_gone("exit code 0")
+        await restart(it)
+    else:
+        monkeypatch.setattr(FakeProcess, "is_quiet", False)
+        await restart(it)
+        assert it.processes[0].held
+        owned.handle_gone("exit code 0")
+        for _ in range(2):
+            await it.clock.advance(0.1)
     assert it.supervisor.placement.load == 0
-    assert successor.handed == [], "its page would wait for a web worker to look again"
+    assert it.broker.of("handed") == [], "its page would wait for a web worker to look again"
     looking.set()
     for _ in range(2):
         await it.clock.advance(0.1)
         it.broker.spawn_requests.put_nowait(SpawnEntry("s10", b"not a request"))
-    assert it.broker.of("spawn") == [(SpawnRequest(INSTANCE.dump(), owned.generation),)]
-    assert len(successor.handed) == 1
+    told = [details for details in it.broker.done if details[0] in ("spawn", "handed")]
+    assert told == [("spawn", SpawnRequest(INSTANCE.dump(), owned.generation)), ("handed",)]
+
+
+async def test_an_app_that_ended_and_cannot_be_given_up_holds_up_no_restart_for_ever(
+    running: Running, successor: Successor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    it, _ = running
+    owned = await it.open()
+    looking = asyncio.Event()
+
+    async def look_late(instance: InstanceId, after: str) -> list[Entry]:
+        await looking.wait()
+        return []
+
+    monkeypatch.setattr(it.broker.inboxes, "waiting", look_late)
+    owned.handle_gone("exit code 0")
+    await restart(it)
+    await it.clock.advance(STARTS_S + 1)
+    await it.clock.advance(1)
+    assert successor.handed == []
+    assert f"{INSTANCE} has ended and is not given up within 30 s" in caplog.text
+    looking.set()
 
 
 async def test_an_app_that_is_being_started_is_waited_for_and_others_run_meanwhile(

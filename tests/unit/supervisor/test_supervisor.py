@@ -11,7 +11,6 @@ from htagweb_broker import BrokerUnavailable, InstanceId, Record, SpawnEntry, li
 
 from htagweb.host import frames
 from htagweb.supervisor import daemon
-from htagweb.supervisor import life as lives
 from htagweb.supervisor.daemon import DRAIN_SPREAD, ENDING_S, TICK_S
 from htagweb.supervisor.instance import OwnedInstance
 from htagweb.supervisor.restart import Restart
@@ -172,10 +171,12 @@ class Idle:
 
     def __init__(self) -> None:
         self.is_ending = False
-        self.life, self.due = lives.begin(lives.Times(0, 0, 0), 0.0), lives.Due()
 
     def end(self, reason: str) -> None:
         self.is_ending = True
+
+    def tick(self, now: float) -> None:
+        """Nothing is due."""
 
     def renew(self) -> None:
         """Nothing expires."""
