@@ -86,10 +86,15 @@ class DevTools:
         return message
 
 
+def find_chromium() -> str | None:
+    """Return where it is installed; None where it is not."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
 @contextmanager
 def chromium() -> Iterator[DevTools]:
     """Run one; it is gone afterwards with all that it wrote. BenchmarkError where there is none."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = find_chromium()
     if path is None:
         raise BenchmarkError("expected Chromium, found none: run 'make system'")
     directory = Path(tempfile.mkdtemp(prefix="htagweb-bench-chromium-"))

@@ -130,7 +130,8 @@ def _against_ourselves(growth: Growth) -> list[Goal]:
 
 def _of_the_broker(turn: Turn, growth: Growth) -> list[Goal]:
     label, together = "broker server's CPU per click", f"{growth.users} users"
-    cpu, few, many = names.cpu(growth.users, BROKER), growth.fewest_clicked, growth.sizes[-1]
+    alone, cpu = names.cpu(1, BROKER), names.cpu(growth.users, BROKER)
+    single, few, many = growth.sizes[0], growth.fewest_clicked, growth.sizes[-1]
     clicking = {"one user": 1, f"{turn.users} users": turn.users, f"{turn.many} users": turn.many}
     return [
         *(
@@ -142,5 +143,6 @@ def _of_the_broker(turn: Turn, growth: Growth) -> list[Goal]:
             for size in growth.sizes
             if size >= few
         ),
+        Goal(f"{label}, one user, {many} live", "µs", _grown(many, alone), _grown(single, alone), most=FLAT),
         Goal(f"{label}, {together}, {many} live", "µs", _grown(many, cpu), _grown(few, cpu), most=FLAT),
     ]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import mmap
+from contextlib import suppress
 from time import perf_counter
 
 import psutil
+
+from benchmarks.errors import BenchmarkError
 
 PER_APP = 5 * 2**20
 """Bytes that are taken for each user of a turn."""
@@ -26,13 +29,22 @@ class Memory:
         self._costs: list[float] = []
 
     def take(self, users: int) -> None:
-        """Write to what a turn with so many users may need, half of what is free at most; give it back."""
-        self.write(min(BESIDE + users * PER_APP, psutil.virtual_memory().available // 2))
+        """Write to what a turn with so many users may need, half of what is free at most; give it back.
+
+        It is not more than the turn then takes itself: what a container refuses here, it would refuse then.
+        BenchmarkError when it cannot be had.
+        """
+        size = min(BESIDE + users * PER_APP, psutil.virtual_memory().available // 2)
+        try:
+            self.write(size)
+        except OSError as exc:
+            raise BenchmarkError(f"expected {size >> 20} MB of free memory: {exc}") from exc
 
     def write(self, size: int) -> None:
         """Write to each page of ``size`` bytes of new memory, and give them back."""
         with mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-            memory.madvise(mmap.MADV_NOHUGEPAGE)
+            with suppress(OSError):  # a kernel that knows no huge pages
+                memory.madvise(mmap.MADV_NOHUGEPAGE)
             for begin in range(0, size, _CHUNK):
                 pages = range(begin, min(begin + _CHUNK, size), mmap.PAGESIZE)
                 began = perf_counter()
@@ -40,6 +52,8 @@ class Memory:
                 self._costs.append((perf_counter() - began) / len(pages))
 
     def told(self) -> str:
-        """Return what the pages cost, as a line."""
+        """Return what the pages cost, as a line; they are measured 64 MB at a time."""
+        if not self._costs:
+            return "a page of new memory, before the turns: not measured"
         quickest, slowest = min(self._costs) * 1e6, max(self._costs) * 1e6
         return f"a page of new memory, before the turns: {quickest:.1f} to {slowest:.1f} µs"

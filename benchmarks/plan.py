@@ -46,8 +46,8 @@ class Turn:
 
     @property
     def most(self) -> int:
-        """How many users are there in the end."""
-        return max(self.users, self.many, self.crowd)
+        """How many users are there in the end, the one in Chromium aside."""
+        return max(self.users, self.many, self.crowd) + self.burst
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from benchmarks import figures as names
 from benchmarks import tables
-from benchmarks.contestants import Contestant
+from benchmarks.contestants import ROOT, Contestant
+from benchmarks.devtools import find_chromium
 from benchmarks.disturbance import BUSY, CALM, find_disturbance
 from benchmarks.figures import Figures
 from benchmarks.goals import Goal, Results, Value, goals
@@ -21,6 +23,7 @@ from benchmarks.tables import NONE, Row, latencies, markdown, shown
 
 FRACTION = 0.1
 """A limit below this is told as ``1/25``, and so is what was reached: 0.04 says little to a reader."""
+_COMMIT = ("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,10 @@ class Report:
         parts = [
             ("Goals", self._goals(turn)),
             ("Measures", tables.measures(_rows(turn, self.plan.crowd), columns, "measure") + self._notes()),
-            ("CPU time per click, one user clicks", tables.cpu(1, columns)),
             *(
-                (f"CPU time per click, {users} users click", tables.cpu(users, columns))
-                for users in (turn.users, turn.many)
+                (f"CPU time per click, {_who(users)}", tables.cpu(users, columns))
+                for users in (1, turn.users, turn.many, self.plan.crowd)
+                if users
             ),
             (f"Private memory with {turn.users} users", tables.memory(columns)),
         ]
@@ -110,7 +113,7 @@ def _rows(turn: Turn, crowd: int) -> list[Row]:
         Row("start-up until the first page", names.START_UP, "s"),
         *latencies("first open", names.FIRST_OPEN),
         *latencies("re-open", names.REOPEN),
-        *latencies("click, one user", names.click(1)),
+        *_click_rows(1),
     ]
     for users in (turn.users, turn.many, *([crowd] if crowd else [])):
         rows += _click_rows(users)
@@ -129,10 +132,15 @@ def _rows(turn: Turn, crowd: int) -> list[Row]:
 
 
 def _click_rows(users: int) -> list[Row]:
+    who = _who(users)
     return [
-        Row(f"clicks/s, {users} users", names.rate(users), "/s"),
-        *latencies(f"click, {users} users", names.click(users)),
+        Row(f"clicks/s, {who}", names.rate(users), "/s"),
+        *latencies(f"click, {who}", names.click(users)),
     ]
+
+
+def _who(users: int) -> str:
+    return "one user" if users == 1 else f"{users} users"
 
 
 def _grown_rows(growth: Growth, grown: Sequence[Figures]) -> list[Row]:
@@ -140,7 +148,7 @@ def _grown_rows(growth: Growth, grown: Sequence[Figures]) -> list[Row]:
         Row("all live after", names.ALL_LIVE, "s"),
         *latencies("first open", names.FIRST_OPEN),
         *latencies("re-open", names.REOPEN),
-        *latencies("click, one user", names.click(1)),
+        *_click_rows(1),
     ]
     for users in growth.clicking:
         rows += _click_rows(users)
@@ -148,10 +156,9 @@ def _grown_rows(growth: Growth, grown: Sequence[Figures]) -> list[Row]:
         *latencies("update() to frame", names.UPDATE),
         Row(f"updates/s, {growth.update_users} apps", names.UPDATE_RATE, "/s"),
         *latencies("click to changed page in Chromium", names.BROWSER),
-        *_cpu_rows("one user", 1, grown),
     ]
-    for users in growth.clicking:
-        rows += _cpu_rows(f"{users} users", users, grown)
+    for users in (1, *growth.clicking):
+        rows += _cpu_rows(users, grown)
     return [
         *rows,
         Row("private memory per app", names.PRIVATE, "MB"),
@@ -159,9 +166,9 @@ def _grown_rows(growth: Growth, grown: Sequence[Figures]) -> list[Row]:
     ]
 
 
-def _cpu_rows(label: str, users: int, grown: Sequence[Figures]) -> list[Row]:
+def _cpu_rows(users: int, grown: Sequence[Figures]) -> list[Row]:
     parts = tables.busy(users, grown)
-    return [Row(f"CPU per click, {label}: {role}", names.cpu(users, role), "µs") for role in parts]
+    return [Row(f"CPU per click, {_who(users)}: {role}", names.cpu(users, role), "µs") for role in parts]
 
 
 def _ratio(row: Row, grown: Sequence[Figures]) -> str:
@@ -194,6 +201,8 @@ def machine(load_before: float) -> list[str]:
         f"machine: {os.cpu_count()} x {_processor()}, {memory:.0f} GB",
         f"kernel: {platform.system()} {platform.release()}",
         f"python: {platform.python_version()}",
+        f"browser: {_output(find_chromium() or '', '--version') or 'none'}",
+        f"commit of this project: {_output(*_COMMIT) or 'unknown'}",
         f"load average before the first turn: {load_before:.2f}",
     ]
 
@@ -205,6 +214,14 @@ def _processor() -> str:
     return platform.machine()
 
 
+def _output(*command: str) -> str:
+    """Return what a program says; nothing where it is not installed or refuses."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
 def versions(contestant: Contestant) -> str:
     """Return a line with the contestant's versions."""
     return f"{contestant.name}: " + ", ".join(f"{k} {v}" for k, v in contestant.versions().items())
@@ -212,6 +229,7 @@ def versions(contestant: Contestant) -> str:
 
 def document(facts: Sequence[str], report: Report, took_s: float) -> str:
     """Return the results as a page."""
+    turn = report.plan.widest
     return f"""# Results of the benchmark
 {_warning(report.disturbance)}
 Written by `python -m benchmarks` in {took_s / 60:.1f} min. A turn starts its contestant anew, as its users
@@ -241,6 +259,8 @@ machine may take back what is free, and a page that it has to give again is dear
 - Private memory is USS. "Whole stack" is PSS, shared pages too, of all processes. Where users have no
   process of their own, an app's private memory is what the server grew by, divided by the users who came.
 - CPU is user and system time of all processes of a part, between two readings, divided by the clicks.
+- A p99 of few values is their slowest: {turn.opens} first opens in a turn, {turn.browser_clicks} clicks in
+  Chromium, {report.plan.growth.browser_clicks} with many live apps.
 - A dash: not measured, or there is no such thing. The user in Chromium has an app too.
 {_explain_growth(report)}
 

@@ -49,8 +49,8 @@ class Run:
             self.say(f"{title}: left out, as it did not start")
             return
         self.say(f"{title} …")
-        self.memory.take(mine[number].most)
         try:
+            self.memory.take(mine[number].most)
             with running(contestant) as stack:
                 turns.take_turn(stack, mine[number], figures)
         except (BenchmarkError, psutil.Error) as exc:
@@ -61,9 +61,9 @@ class Run:
 
     def _take_growth(self, sizes: tuple[int, ...], contestant: Contestant, grown: dict[int, Figures]) -> None:
         self.say(f"growth, {' and then '.join(map(str, sizes))} live apps …")
-        self.memory.take(max(sizes))
         left = list(sizes)
         try:
+            self.memory.take(max(sizes))
             with running(contestant) as stack:
                 for size in turns.take_growth(stack, sizes, self.plan.growth, grown):
                     left.remove(size)

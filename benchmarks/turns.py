@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from benchmarks import figures as names
 from benchmarks.browser import measure as measure_in_browser
@@ -111,14 +112,17 @@ def _click(stack: Stack, count: int, figures: Figures) -> None:
     with _charged(stack, 1, figures) as clicks:
         answer = stack.ask("click", count=count)
         clicks.append(answer["clicks"])
-    figures.add(names.click(1), *answer["waits"])
-    figures.add(names.cpu(1, names.LOAD), answer["own"])
+    _note_clicks(answer, 1, figures)
 
 
 def _rate(stack: Stack, users: int, seconds: float, figures: Figures) -> None:
     with _charged(stack, users, figures) as clicks:
         answer = stack.ask("rate", users=users, seconds=seconds)
         clicks.append(answer["clicks"])
+    _note_clicks(answer, users, figures)
+
+
+def _note_clicks(answer: Mapping[str, Any], users: int, figures: Figures) -> None:
     figures.add(names.rate(users), answer["rate"])
     figures.add(names.click(users), *answer["waits"])
     figures.add(names.cpu(users, names.LOAD), answer["own"])

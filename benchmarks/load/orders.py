@@ -106,7 +106,7 @@ class Load:
     # Clicks
 
     async def click(self, count: int) -> dict[str, Any]:
-        """One user clicks, all others look on; return its waits, and this process' CPU time for each.
+        """One user clicks, all others look on; return its waits, their rate, and the load's CPU time for each.
 
         ``clicks`` counts those before the measure too.
         """
@@ -114,9 +114,10 @@ class Load:
         before_it = max(1, count // 10)
         for _ in range(before_it):
             await user.click()
-        before = process_time()
+        before, began = process_time(), monotonic()
         waits = [await user.click() for _ in range(count)]
-        return {"waits": waits, "own": (process_time() - before) / count, "clicks": before_it + count}
+        rate, own = count / (monotonic() - began), (process_time() - before) / count
+        return {"rate": rate, "waits": waits, "own": own, "clicks": before_it + count}
 
     async def rate(self, users: int, seconds: float) -> dict[str, Any]:
         """Users click, each again as soon as its answer is there; return all their waits, and clicks/s.

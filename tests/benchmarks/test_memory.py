@@ -55,9 +55,14 @@ def test_every_page_is_written_to() -> None:
     assert _page_faults() - before >= 130 * MB // mmap.PAGESIZE
 
 
+def test_without_a_turn_there_is_no_price() -> None:
+    assert Memory().told().endswith("not measured")
+
+
 def test_a_turn_tells_the_most_users_that_it_has() -> None:
     assert Turn(users=30, many=100, crowd=300).most == 300
     assert Turn(users=30, many=0).most == 30
+    assert Turn(many=100, burst=20).most == 120
     assert max(turn.most for turn in FULL.turns[FLOOR]) == 300
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from htagweb.host import procfs
 from htagweb.supervisor.usage import Usage, read_private_bytes, read_usage
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -69,6 +70,20 @@ def test_one_that_has_ended_is_left_out(proc: Proc) -> None:
     (proc.path / "10").mkdir()
     assert read_usage({10}, proc.path) == {}
     assert read_private_bytes((10, 11), proc.path) == 0
+
+
+def test_one_that_the_kernel_hides_is_none_of_ours(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
+    proc.add(10, 10, pages=4)
+    proc.add(11, 11)
+    read = procfs.read
+
+    def refuse(path: str) -> bytes:
+        if "/11/" in path:
+            raise PermissionError(path)
+        return read(path)
+
+    monkeypatch.setattr(procfs, "read", refuse)
+    assert list(read_usage({10, 11}, proc.path)) == [10]
 
 
 def test_what_is_shared_with_others_is_not_private(proc: Proc) -> None:
