@@ -106,7 +106,7 @@ class Load:
     # Clicks
 
     async def click(self, count: int) -> dict[str, Any]:
-        """One user clicks, all others look on; return its waits, their rate, and the load's CPU time for each.
+        """One user clicks, all others look on; return its waits, their rate, and the load's CPU time of each.
 
         ``clicks`` counts those before the measure too.
         """
