@@ -305,10 +305,10 @@ def _explain_growth(report: Report) -> str:
     ]
     return _wrapped(
         f"- Growth: {len(stacks)} stacks, one after the other: {'; '.join(stacks)}. With fewer than "
-        f"{growth.users} live apps nobody opens, as that would be one number, and only one clicks; the other "
-        f"figures begin with {growth.fewest_clicked}. The last column divides by the first figure of its row. "
-        f"The last {growth.users - 1} of the live ones come one after the other, and their first opens count; the "
-        f"others come {growth.at_once} at a time. The user in Chromium comes when all else "
+        f"{growth.users} live apps nobody opens, as that would be one number, and only one clicks; the "
+        f"other figures begin with {growth.fewest_clicked}. The last column divides by the first figure of "
+        f"its row. The last {growth.users - 1} of the live ones come one after the other, and their first "
+        f"opens count; the others come {growth.at_once} at a time. The user in Chromium comes when all else "
         "is measured, on top of the live ones."
     )
 
