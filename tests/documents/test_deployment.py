@@ -29,6 +29,8 @@ MANIFESTS = sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 SERVICES: dict[str, dict[str, Any]] = load(COMPOSE, {})["services"]
 BIN = Path(sys.executable).parent
+DEPLOY = ROOT / "docs/deploy.md"
+BASH = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 
 every_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -117,6 +119,40 @@ def test_every_setting_that_is_set_exists() -> None:
     assert {(where, name) for where, name in used if name not in known} <= {
         ("compose: proxy", "HTAGWEB_SITE")
     }
+
+
+# The steps of docs/deploy.md
+
+
+def commands(title: str) -> list[str]:
+    """Return the lines of the bash blocks under a heading of docs/deploy.md."""
+    found = re.search(rf"^{title}\n(.*?)(?=^## |\Z)", DEPLOY.read_text(), re.M | re.S)
+    assert found
+    return [line for block in BASH.findall(found[1]) for line in block.splitlines()]
+
+
+def test_no_step_gives_this_repositorys_image_the_name_of_the_users() -> None:
+    # Compose would: with HTAGWEB_IMAGE in .env, that is the name of what it builds.
+    for title in ("## Docker Compose", "## Upgrade"):
+        steps = commands(title)
+        assert not [line for line in steps if re.search(r"compose build|up .*--build", line)]
+        built = [line.split()[3] for line in steps if line.startswith("docker build -t ")]
+        assert built == ["htagweb", "shop"]
+
+
+def test_the_steps_for_systemd_make_what_the_units_name_before_it_is_used() -> None:
+    steps = commands("## systemd")
+    made = steps.index("deploy/make-secrets")
+    used = [number for number, line in enumerate(steps) if "deploy/secrets/" in line]
+    assert used and made < min(used)
+    for path in UNITS:
+        service = unit(path)["Service"]
+        assert f"mkdir -p {service['WorkingDirectory']}" in steps
+        assert any(f"--user-group --home-dir /srv/htagweb {service['User']}" in line for line in steps)
+        secrets = re.findall(r"^LoadCredential=\w+:(\S+)/(\w+)$", path.read_text(), re.M)
+        assert {folder for folder, _ in secrets} == {"/etc/htagweb"}
+        assert {name for _, name in secrets} <= {"web_redis_url", "supervisor_redis_url", "cookie_secret"}
+    assert "systemctl" in steps[-1]
 
 
 # Dockerfile

@@ -14,7 +14,7 @@ import psutil
 
 from tests.support.brokers import Bench
 from tests.support.page import PageClient
-from tests.support.processes import Process
+from tests.support.processes import APPS, Process, python
 from tests.support.proxy import proxy_to
 from tests.support.servers import free_port
 from tests.support.stack import Stack
@@ -182,6 +182,42 @@ async def test_a_killed_supervisors_page_is_told_at_once_by_another_of_its_host(
     assert owns(second, page)
     await page.ask("run", "there")
     assert page.gaps == []
+
+
+async def test_a_killed_supervisors_page_is_told_and_comes_back_by_one_of_another_host_within_10_s(
+    make_stack: Callable[..., Stack], new_page: NewPage
+) -> None:
+    stack = make_stack()
+    first = add_supervisor_of_another_host(stack)
+    page = await opened(new_page, stack.add_worker().base)
+    assert owns(first, page)
+    second = stack.add_supervisor()
+    async with looking_at(stack) as bench:
+        await until_they_know_each_other(bench)
+    first.kill()
+
+    async def is_served_again() -> None:
+        await until(lambda: page.ends, "the page is told")
+        assert page.ends[0]["reason"] == "lost"
+        await come_back(page)
+        await page.ask("run", "there")
+
+    served_s = await took_s(is_served_again())
+    # Not at once: only a supervisor of its own host could know that.
+    assert 2.5 < served_s < 10.0
+    assert owns(second, page)
+    assert page.gaps == []
+
+
+def add_supervisor_of_another_host(stack: Stack) -> Process:
+    """Start a supervisor of which no other can see whether its process is there: its heartbeat has to age."""
+    code = "import sys; from htagweb.supervisor import cli, whereabouts; "
+    code += "whereabouts.place = lambda: 'another host'; sys.exit(cli.main())"
+    command = python("-c", code, "--app-dir", str(APPS), "--name", "far")
+    process = Process("far", command, stack.directory / "far.log", stack.env)
+    stack.supervisors.append(process)
+    process.wait_for("is ready")
+    return process
 
 
 async def test_a_supervisor_that_was_stopped_too_long_ends_what_was_taken_over_and_commits_nothing(

@@ -17,6 +17,7 @@ import pytest
 from htagweb.supervisor.exit_codes import ExitCode
 from tests.support.page import PageClient
 from tests.support.processes import Process, python
+from tests.support.requirements import missing
 from tests.support.stack import Stack
 from tests.support.waiting import until
 
@@ -108,7 +109,7 @@ async def test_clicks_on_a_frozen_broker_are_answered_when_it_thaws_and_nobody_i
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """Give a folder on a disk of its own, that is easily filled."""
     if os.geteuid() != 0:
-        pytest.skip("mounting a disk takes root")
+        missing("root, to mount a disk")
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
@@ -118,7 +119,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         check=False,
     )
     if made.returncode:
-        pytest.skip(f"no disk can be mounted here: {made.stderr.strip()}")
+        missing(f"the right to mount a disk ({made.stderr.strip()})")
     try:
         yield folder
     finally:
