@@ -22,7 +22,7 @@ bench: .venv/dev.stamp system ## measure beside the peers, under 10 minutes; wri
 	$(BIN)/python -m benchmarks
 
 chaos: .venv/dev.stamp system ## the long run of the fault suite; writes its tables into docs/reliability.md
-	$(BIN)/python -m tests.chaos --faults 200 --minutes 30 --write
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --faults 200 --minutes 30 --write
 
 system: ## Chromium and Redis for the tests, through the system's package manager
 	tests/install-system-packages

@@ -11,6 +11,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Error, Page, async_playwright
 
+from htagweb.web.pages import END_TEXTS
 from tests.browser.conftest import CHROMIUM_ARGS
 from tests.chaos.ledger import Broken, Ledger, Outcome
 from tests.chaos.pages import MARK
@@ -21,25 +22,44 @@ CLICK_S = (0.3, 1.0)
 LONGEST_QUEUE = 30
 PATIENCE_MS = 5_000
 
-LOOK = """() => {
+UNANSWERED = "may not have been carried out"
+CRASHED = "stopped unexpectedly"
+MOST_ANSWERS = 200
+
+# Before the client's own listener: it sees every action that the page applies, and what that shows.
+WATCH = """() => document.addEventListener("DOMContentLoaded", () => {
+  const act = window.action;
+  if (!act || !window.htagweb) return;
+  const shown = () => document.querySelector("pre.audit")?.textContent ?? "";
+  const mark = (text) => /audit life=.*?;/.exec(text)?.[0] ?? "";
+  const keep = (label, isRefused) => {
+    const before = JSON.parse(sessionStorage.getItem("chaos.answers") ?? "[]");
+    const kept = [...before, [label, isRefused]].slice(-%d);
+    sessionStorage.setItem("chaos.answers", JSON.stringify(kept));
+  };
+  window.marks = [[mark(shown()), mark(shown())]];
+  window.action = (message) => {
+    const { answers, page } = message.htagweb ?? {};
+    if (answers && page === htagweb.page) keep(`${page}:${answers}`, Boolean(message.err));
+    const done = act(message);
+    const said = mark(JSON.stringify(message));
+    if (said) window.marks.push([said, mark(shown())]);
+    return done;
+  };
+})"""
+LOOK = """([page, count]) => {
   if (!window.htagweb) return { page: "", title: document.title };
-  if (!window.refusals && window.action) {
-    const act = window.action;
-    window.refusals = [];
-    window.action = (message) => {
-      if (message.err) window.refusals.push(message.htagweb?.answers);
-      return act(message);
-    };
-  }
   const { state, unanswered } = htagweb.inspect();
   const roots = [...document.documentElement.children].map((each) => each.shadowRoot).filter(Boolean);
   const card = roots.map((root) => root.querySelector(".card.shown")).find(Boolean);
   const told = card?.querySelector(".text")?.textContent ?? "";
   const config = JSON.parse(document.getElementById("htagweb-config").textContent);
-  return { page: htagweb.page, state, unanswered, told, refusals: window.refusals ?? [],
-    generation: config.generation, mark: document.querySelector("pre.audit")?.textContent ?? "" };
+  const marks = (window.marks ?? []).slice(page === htagweb.page ? count : 0);
+  const answers = JSON.parse(sessionStorage.getItem("chaos.answers") ?? "[]");
+  return { page: htagweb.page, state, unanswered, told, answers, generation: config.generation, marks };
 }"""
 ASK = """([method, args]) => {
+  if (htagweb.inspect().state === "ended") return null;
   window.asked = (window.asked ?? 0) + 1;
   const label = `${htagweb.page}:${window.asked}`;
   interact({ id: +document.body.id, method, args: [label, ...args], kargs: {}, event: {} });
@@ -72,12 +92,18 @@ class BrowserTab:
         self._rng = random.Random(seed)
         self._left = False
         self._token = ""
+        self._mark: tuple[str, int] | None = None
+        """The life and the number of the last action that was applied."""
+        self._marks = 0
+        self._has_ended = False
         self._unanswered: list[str] = []
+        self._owed: dict[str, Outcome] = {}
+        """What ended without an answer, and what it is when the person was told: that notice has to come."""
 
     @property
     def waiting(self) -> int:
-        """How many interactions have no answer yet."""
-        return len(self._unanswered)
+        """How many interactions have no answer yet, or ended without, and nobody was told."""
+        return len(self._unanswered) + len(self._owed)
 
     def leave(self) -> None:
         """End ``run``."""
@@ -86,6 +112,7 @@ class BrowserTab:
     async def run(self) -> None:
         """Open the page, click, and look at it."""
         self._page.set_default_timeout(PATIENCE_MS)
+        await self._page.add_init_script(f"({WATCH % MOST_ANSWERS})()")
         await self._page.goto(self._address)
         click_at = 0.0
         while not self._left:
@@ -110,50 +137,87 @@ class BrowserTab:
 
     async def ask(self, method: str, *args: float) -> None:
         """Interact."""
-        label = await self._page.evaluate(ASK, [method, list(args)])
-        self._unanswered.append(label)
-        self._ledger.ask(label, self.user, self.tab, "")
+        label: str | None = await self._page.evaluate(ASK, [method, list(args)])
+        if label is not None:
+            self._unanswered.append(label)
+            self._ledger.ask(label, self.user, self.tab, "")
 
     async def _look(self) -> None:
-        seen: dict[str, Any] = await self._page.evaluate(LOOK)
+        seen: dict[str, Any] = await self._page.evaluate(LOOK, [self._token, self._marks])
+        self.see(seen)
+        if self.state == "ended" and CRASHED in seen["told"]:
+            await self._page.evaluate(START_AGAIN)
+
+    def see(self, seen: dict[str, Any]) -> None:
+        """Take what a look at the page found."""
         self.state = seen.get("state", "loading")
         if seen["page"] != self._token:
             self._take_page(seen)
         if not self._token:
             return
+        self._settle_answers(seen["answers"])
+        self._take_marks(seen["marks"], seen["generation"])
         unanswered = {f"{self._token}:{number}" for number in seen["unanswered"]}
         if self.state == "ended":
-            self._settle(Outcome.TOLD_END)
-            if re.search("stopped unexpectedly", seen["told"]):
-                self._ledger.note("pages that offered to start a crashed app again")
-                await self._page.evaluate(START_AGAIN)
-            return
+            self._owe(Outcome.TOLD_END)
+            self._handle_end(seen["told"])
         for label in [label for label in self._unanswered if label not in unanswered]:
+            # An answer that changes nothing is not applied.
             self._unanswered.remove(label)
-            is_refused = int(label.rpartition(":")[2]) in seen["refusals"]
-            self._ledger.settle(label, Outcome.REFUSED if is_refused else Outcome.ANSWERED)
-        if (mark := MARK.search(seen["mark"])) is not None:
-            self._take_mark(mark, seen["generation"])
+            self._ledger.settle(label, Outcome.ANSWERED)
+        if UNANSWERED in seen["told"]:
+            for label, outcome in self._owed.items():
+                self._ledger.settle(label, outcome)
+            self._owed.clear()
+
+    def _settle_answers(self, answers: list[tuple[str, bool]]) -> None:
+        for label, is_refused in answers:
+            if label in self._unanswered or label in self._owed:
+                self._unanswered = [each for each in self._unanswered if each != label]
+                self._owed.pop(label, None)
+                self._ledger.settle(label, Outcome.REFUSED if is_refused else Outcome.ANSWERED)
+
+    def _handle_end(self, told: str) -> None:
+        reason = next((reason for reason, text in END_TEXTS.items() if text in told), "")
+        if reason and not self._has_ended:
+            self._has_ended = True
+            self._ledger.note_end(self.tab, self._mark[0] if self._mark else "", reason)
+            if CRASHED in told:
+                self._ledger.note("pages that offered to start a crashed app again")
 
     def _take_page(self, seen: dict[str, Any]) -> None:
-        self._settle(Outcome.TOLD_STALE)
+        if "answers" in seen:
+            self._settle_answers(seen["answers"])
+        self._owe(Outcome.TOLD_STALE)
+        facts = {"before": self._marks, "told": seen.get("told", ""), "title": seen.get("title")}
         self._token = seen["page"]
+        self._mark, self._marks, self._has_ended = None, 0, False
         self.loads += 1
-        told = seen.get("told", "")
-        self._ledger.log(
-            "browser loaded", tab=self.tab, page=self._token[:6], told=told, title=seen.get("title")
-        )
+        self._ledger.log("browser loaded", tab=self.tab, page=self._token[:6], **facts)
+
+    def _take_marks(self, marks: list[tuple[str, str]], generation: str) -> None:
+        """Take the mark of each action that was applied, and what the page showed then; first, as it came."""
+        for said, shown in marks:
+            self._marks += 1
+            if (mark := MARK.search(said)) is not None:
+                if said != shown:
+                    self._ledger.accuse(Broken.ORDER, f"{self.tab}: {said} was applied, and {shown} is shown")
+                self._take_mark(mark, generation)
 
     def _take_mark(self, mark: re.Match[str], generation: str) -> None:
-        total = int(mark[3])
+        life, seq, total = mark[1], int(mark[2]), int(mark[3])
+        if self._mark is not None and (life, seq) != (self._mark[0], self._mark[1] + 1):
+            text = f"{self.tab}: shows {seq} of {life} after {self._mark[1]} of {self._mark[0]}"
+            self._ledger.accuse(Broken.ORDER, text)
+        self._mark = (life, seq)
         if total < self.total:
             self._ledger.accuse(Broken.SESSION, f"{self.tab}: counts {total} after {self.total}")
         self.total = max(total, self.total)
-        self._ledger.lives.setdefault((self.user, generation), set()).add(mark[1])
+        self._ledger.note_life(self.user, generation, life, int(mark[4]))
 
-    def _settle(self, outcome: Outcome) -> None:
-        for label in self._unanswered:
-            self._ledger.settle(label, outcome)
+    def _owe(self, outcome: Outcome) -> None:
+        """What has no answer will have none: the person has to be told, here or by the page's next load."""
+        self._owed |= dict.fromkeys(self._unanswered, outcome)
         self._unanswered.clear()
 
 

@@ -6,16 +6,22 @@ import asyncio
 import random
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import psutil
+
 from tests.chaos.installation import Installation
-from tests.chaos.ledger import Ledger
+from tests.chaos.ledger import Leads, Ledger
 from tests.chaos.links import Link
 from tests.chaos.pages import ChaosPage
 from tests.chaos.programs import Program
 
 Heal = Callable[[], Awaitable[None]]
+
+
+class NothingToHit(Exception):
+    """Raised where a fault would change nothing now: it does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +55,18 @@ async def program_of(site: Site, role: str, pick: float) -> Program:
     return some[int(pick * len(some))]
 
 
+def send(program: Program, number: signal.Signals) -> None:
+    """Send a signal; NothingToHit where the program has ended, and is not started again yet."""
+    if not program.send(number):
+        raise NothingToHit(f"{program.name} does not live")
+
+
 def kill(role: str) -> Begin:
     """``kill -9`` a program."""
 
     async def begin(site: Site, pick: float) -> tuple[str, Heal]:
         program = await program_of(site, role, pick)
-        program.send(signal.SIGKILL)
+        send(program, signal.SIGKILL)
         return program.name, nothing
 
     return begin
@@ -68,10 +80,13 @@ def kill_child(role: str) -> Begin:
         find = installation.templates_of if role == "template" else installation.apps_of
         found = [(program, child) for program in installation.supervisors for child in find(program)]
         if not found:
-            return f"no {role} to kill", nothing
+            raise NothingToHit(f"there is no {role}")
         program, child = found[int(pick * len(found))]
+        try:
+            child.kill()
+        except psutil.NoSuchProcess as exc:
+            raise NothingToHit(f"{role} {child.pid} is gone") from exc
         site.ledger.killed.add(child.pid)
-        child.kill()
         return f"{role} {child.pid} of {program.name}", nothing
 
     return begin
@@ -83,7 +98,7 @@ def stop(role: str) -> Begin:
     async def begin(site: Site, pick: float) -> tuple[str, Heal]:
         program = await program_of(site, role, pick)
         pid = program.pid
-        program.send(signal.SIGSTOP)
+        send(program, signal.SIGSTOP)
 
         async def heal() -> None:
             if program.lives and program.pid == pid:
@@ -99,7 +114,7 @@ def tell(role: str, number: signal.Signals) -> Begin:
 
     async def begin(site: Site, pick: float) -> tuple[str, Heal]:
         program = await program_of(site, role, pick)
-        program.send(number)
+        send(program, number)
         return program.name, nothing
 
     return begin
@@ -191,9 +206,11 @@ def step_clock(hours: int) -> Begin:
 
 async def stop_reading(site: Site, pick: float) -> tuple[str, Heal]:
     """Have one browser take nothing from its socket, while its app has much to say."""
-    page = site.pages[int(pick * len(site.pages))]
-    if page.state == "ready":
-        await page.ask("chime", 100, 20_000)
+    ready = [page for page in site.pages if page.state == "ready"]
+    if not ready:
+        raise NothingToHit("no page is connected")
+    page = ready[int(pick * len(ready))]
+    await page.ask("chime", 100, 20_000)
     page.reads.clear()
 
     async def heal() -> None:
@@ -204,7 +221,7 @@ async def stop_reading(site: Site, pick: float) -> tuple[str, Heal]:
 
 async def fail_over(site: Site, pick: float) -> tuple[str, Heal]:
     """Have a replica become master, as an operator does."""
-    return await site.installation.brokers.fail_over(random.Random(pick)), nothing
+    return f"broker: {await site.installation.brokers.fail_over(random.Random(pick))}", nothing
 
 
 class Begin(Protocol):
@@ -217,6 +234,9 @@ class Begin(Protocol):
         ...
 
 
+HARMLESS = Leads()
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of fault, and how long it is on."""
@@ -227,48 +247,70 @@ class Kind:
     most_s: float
     is_long: bool = False
     """Too long for a short run, and rarer in a long one."""
+    leads: Leads = HARMLESS
+    brief_s: float = 0.0
+    """How long it is on in a short run; 0: as long as it is at least."""
+
+    def brief(self) -> Kind:
+        """Return the same for a short run."""
+        duration_s = self.brief_s or self.least_s
+        return replace(self, least_s=duration_s, most_s=duration_s)
 
 
+LOST = frozenset({"lost"})
+KILLED = Leads(LOST, frozenset({"-9"}))
+TOLD = Leads(LOST | {"drained"}, frozenset({"0", "-15"}))
+RESTARTED = Leads(codes=frozenset({"-1"}))
+SILENT = Leads(LOST, takes_broker=True)
+"""Its heartbeat is not heard."""
+AWAY = Leads(takes_broker=True)
+"""No supervisor is heard, and none takes the others for dead afterwards."""
 KINDS = [
-    Kind("kill -9 of a web worker", kill("web"), 1, 1),
-    Kind("kill -9 of a supervisor", kill("supervisor"), 1, 1),
+    Kind("kill -9 of a web worker", kill("web"), 1, 1, leads=KILLED),
+    Kind("kill -9 of a supervisor", kill("supervisor"), 1, 1, leads=KILLED),
     Kind("kill -9 of a template", kill_child("template"), 1, 1),
     Kind("kill -9 of an app process", kill_child("app"), 1, 1),
-    Kind("kill -9 of the broker", kill("broker"), 1, 1),
-    Kind("web worker frozen", stop("web"), 8, 12),
-    Kind("supervisor frozen", stop("supervisor"), 8, 12),
-    Kind("broker frozen", stop("broker"), 8, 12),
-    Kind("web worker's host cut off for 3 s", cut("web"), 3, 3),
-    Kind("supervisor's host cut off for 3 s", cut("supervisor"), 3, 3),
-    Kind("broker's host cut off for 3 s", cut("broker"), 3, 3),
-    Kind("web worker's host cut off for 60 s", cut("web"), 60, 60, is_long=True),
-    Kind("supervisor's host cut off for 60 s", cut("supervisor"), 60, 60, is_long=True),
-    Kind("broker's host cut off for 20 s", cut("broker"), 20, 20, is_long=True),
-    Kind("web worker's or supervisor's host not heard", one_way("", is_mute=True), 4, 10),
-    Kind("web worker's or supervisor's host hears nothing", one_way("", is_mute=False), 4, 10),
-    Kind("broker's host not heard", one_way("broker", is_mute=True), 4, 10),
-    Kind("broker's host hears nothing", one_way("broker", is_mute=False), 4, 10),
-    Kind("200 ms of delay each way", on_wire(_delay), 5, 10),
-    Kind("a connection that trickles", on_wire(_trickle), 5, 10),
-    Kind("half-open connections", on_wire(_stall), 5, 12),
-    Kind("all connections of a host reset", on_wire(Link.reset), 1, 1),
-    Kind("clock an hour ahead on one host", step_clock(1), 4, 8),
-    Kind("clock an hour behind on one host", step_clock(-1), 4, 8),
-    Kind("a browser that stops reading", stop_reading, 5, 10),
-    Kind("supervisor told to end (drain)", tell("supervisor", signal.SIGTERM), 2, 2),
-    Kind("supervisor restarted in place (HUP)", tell("supervisor", signal.SIGHUP), 1, 1),
-    Kind("web worker told to end", tell("web", signal.SIGTERM), 1, 1),
+    Kind("kill -9 of the broker", kill("broker"), 1, 1, leads=replace(AWAY, codes=KILLED.codes)),
+    Kind("web worker frozen", stop("web"), 8, 12, leads=SILENT, brief_s=3),
+    Kind("supervisor frozen", stop("supervisor"), 8, 12, leads=SILENT, brief_s=6),
+    Kind("broker frozen", stop("broker"), 8, 12, leads=AWAY, brief_s=3),
+    Kind("web worker's host cut off for 3 s", cut("web"), 3, 3, leads=SILENT),
+    Kind("supervisor's host cut off for 3 s", cut("supervisor"), 3, 3, leads=SILENT),
+    Kind("broker's host cut off for 3 s", cut("broker"), 3, 3, leads=AWAY),
+    Kind("web worker's host cut off for 60 s", cut("web"), 60, 60, is_long=True, leads=SILENT),
+    Kind("supervisor's host cut off for 60 s", cut("supervisor"), 60, 60, is_long=True, leads=SILENT),
+    Kind("broker's host cut off for 20 s", cut("broker"), 20, 20, is_long=True, leads=AWAY),
+    Kind("broker's host cut off for 60 s", cut("broker"), 60, 60, is_long=True, leads=AWAY),
+    Kind("web worker's or supervisor's host not heard", one_way("", is_mute=True), 4, 10, leads=SILENT),
+    Kind("web worker's or supervisor's host hears nothing", one_way("", is_mute=False), 4, 10, leads=SILENT),
+    Kind("broker's host not heard", one_way("broker", is_mute=True), 4, 10, leads=AWAY, brief_s=3),
+    Kind("broker's host hears nothing", one_way("broker", is_mute=False), 4, 10, leads=AWAY, brief_s=3),
+    Kind("200 ms of delay each way", on_wire(_delay), 5, 10, brief_s=2),
+    Kind("a connection that trickles", on_wire(_trickle), 5, 10, leads=SILENT, brief_s=2),
+    Kind("half-open connections", on_wire(_stall), 5, 12, leads=SILENT, brief_s=3),
+    Kind("all connections of a host reset", on_wire(Link.reset), 1, 1, leads=AWAY),
+    Kind("clock an hour ahead on one host", step_clock(1), 4, 8, brief_s=2),
+    Kind("clock an hour behind on one host", step_clock(-1), 4, 8, brief_s=2),
+    Kind("a browser that stops reading", stop_reading, 5, 10, brief_s=3),
+    Kind("supervisor told to end (drain)", tell("supervisor", signal.SIGTERM), 2, 2, leads=TOLD),
+    Kind("supervisor restarted in place (HUP)", tell("supervisor", signal.SIGHUP), 1, 1, leads=RESTARTED),
+    Kind("web worker told to end", tell("web", signal.SIGTERM), 1, 1, leads=TOLD),
 ]
-WITH_SENTINELS = [
+OF_REPLICATION = [
     *(kind for kind in KINDS if not kind.name.startswith("broker")),
-    Kind("master frozen", stop("broker"), 8, 12),
-    Kind("master's host cut off for 3 s", cut("broker"), 3, 3),
-    Kind("master's host cut off for 20 s", cut("broker"), 20, 20),
-    Kind("master's host not heard", one_way("broker", is_mute=True), 4, 10),
-    Kind("master's host hears nothing", one_way("broker", is_mute=False), 4, 10),
-    Kind("fail-over by an operator", fail_over, 3, 3),
-    Kind("kill -9 of a replica", kill("replica"), 1, 1),
-    Kind("kill -9 of a Sentinel", kill("sentinel"), 1, 1),
+    Kind("master frozen", stop("broker"), 8, 12, leads=AWAY),
+    Kind("master's host cut off for 3 s", cut("broker"), 3, 3, leads=AWAY),
+    Kind("master's host cut off for 20 s", cut("broker"), 20, 20, leads=AWAY),
+    Kind("master's host not heard", one_way("broker", is_mute=True), 4, 10, leads=AWAY),
+    Kind("master's host hears nothing", one_way("broker", is_mute=False), 4, 10, leads=AWAY),
+    Kind("fail-over by an operator", fail_over, 3, 3, leads=AWAY),
+    Kind("kill -9 of a replica", kill("replica"), 1, 1, leads=replace(AWAY, codes=KILLED.codes)),
+    Kind("kill -9 of a Sentinel", kill("sentinel"), 1, 1, leads=KILLED),
+]
+# A replica that takes over has not all writes: claims and releases may be among what is lost.
+WITH_SENTINELS = [
+    replace(kind, leads=replace(kind.leads, ends=LOST | kind.leads.ends)) if kind.leads.takes_broker else kind
+    for kind in OF_REPLICATION
 ]
 """Where the broker is a master, two replicas and three Sentinels."""
 OVERLAP = 0.6
@@ -295,7 +337,7 @@ def are_one(first: Kind, second: Kind) -> bool:
     return means[0] == means[1] and (means[0] in ("on_wire", "step_clock") or roles[0] == roles[1] != "kill")
 
 
-def schedule(rng: random.Random, kinds: list[Kind]) -> Iterator[Planned]:
+def schedule(rng: random.Random, kinds: list[Kind], overlap: float = OVERLAP) -> Iterator[Planned]:
     """Give faults without end: every kind once in each round, in any order, the long ones every third."""
     number = 0
     before: Planned | None = None
@@ -303,7 +345,7 @@ def schedule(rng: random.Random, kinds: list[Kind]) -> Iterator[Planned]:
         some = [kind for kind in kinds if not kind.is_long or number % 3 == 1]
         number += 1
         for kind in rng.sample(some, len(some)):
-            wanted = rng.random() < OVERLAP
+            wanted = rng.random() < overlap
             can_be = before is not None and not before.is_second and not are_one(before.kind, kind)
             duration_s = rng.uniform(kind.least_s, kind.most_s)
             before = Planned(kind, rng.random(), duration_s, rng.uniform(0.5, 2.0), wanted and can_be)

@@ -8,15 +8,17 @@ import os
 import random
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import httpx
 import psutil
 from htagweb_broker.clock import SystemClock
 
 from tests.chaos.brokers import BROKER_PORT, Brokers
 from tests.chaos.links import Link, door
-from tests.chaos.programs import Program, wait_for_port
+from tests.chaos.programs import WATCH_S, Program, wait_for_port
 from tests.hosts.network import Host, Network, run
 from tests.support.processes import APPS, python
 
@@ -24,6 +26,7 @@ WEB_PORT = 8000
 MOST_FILES, FILES_PER_APP = 60, 5
 """More files and sockets than these are some that were not closed."""
 STOP_S = 30.0
+CLOCK_S, OFF_S = 20.0, 60.0
 NOBODY = "02:00:00:00:00:99"
 """An address that no interface has: what is sent there is lost on the way."""
 SITE = Path(__file__).parent / "clock"
@@ -144,7 +147,33 @@ class Installation:
             own = await asyncio.to_thread(psutil.Process(program.pid).num_fds)
             if own > MOST_FILES + FILES_PER_APP * len(apps):
                 found.append(f"{program.name} has {own} files open")
+            sockets = await asyncio.to_thread(_tcp_sockets, program.pid)
+            found += [f"{program.name} has left a socket: {text}" for text in strange_sockets(sockets)]
         return found
+
+    def home_of(self, pid: int) -> str:
+        """Return the supervisor on whose host a process runs; "" when it is gone."""
+        with contextlib.suppress(OSError):
+            network = Path(f"/proc/{pid}/ns/net").stat().st_ino
+            for program in self.supervisors:
+                if Path("/run/netns", program.host.name).stat().st_ino == network:
+                    return program.name
+        return ""
+
+    async def check_clock(self) -> None:
+        """Set a web worker's clock an hour ahead, and right again; TimeoutError where that does nothing."""
+        program = self.webs[0]
+        async with asyncio.timeout(CLOCK_S), httpx.AsyncClient() as http:
+            for offset_s in (3600, 0):
+                self.offset_file(program.name).write_text(f"{offset_s:+d}")
+                while abs(await self._skew_s(http, program) - offset_s) > OFF_S:
+                    await self.clock.sleep(WATCH_S)
+
+    async def _skew_s(self, http: httpx.AsyncClient, program: Program) -> float:
+        """Return how far a web worker's clock is ahead: every answer of it says the time."""
+        response = await http.get(f"http://{program.host.address}:{WEB_PORT}/session")
+        told = parsedate_to_datetime(response.headers["date"]).timestamp()
+        return told - self.clock.epoch_ms() / 1000
 
     # What can be cut
 
@@ -182,8 +211,6 @@ class Installation:
         for program in self.clients:
             pids = await asyncio.to_thread(program.host.pids)
             left += [f"{program.name}: process {pid} is left: {_command(pid)}" for pid in pids]
-            sockets = run(*program.host.inside("ss", "-Hlntu")) if not pids and _has_ss() else ""
-            left += [f"{program.name}: a socket is left: {line}" for line in sockets.splitlines()]
         return left
 
     async def _ended(self, program: Program) -> bool:
@@ -202,8 +229,19 @@ class Installation:
                 program.popen.wait(10)
 
 
-def _has_ss() -> bool:
-    return any(Path(directory, "ss").exists() for directory in ("/usr/bin", "/bin", "/usr/sbin", "/sbin"))
+def _tcp_sockets(pid: int) -> list[tuple[str, int]]:
+    """Return the state and the port of a process's sockets."""
+    sockets = psutil.Process(pid).net_connections("tcp")
+    return [(each.status, each.laddr.port) for each in sockets if each.laddr]
+
+
+def strange_sockets(sockets: Iterable[tuple[str, int]]) -> list[str]:
+    """Return those that a program at rest must not have: the other side has closed it, or nobody knows it."""
+    return [
+        f"{state}, port {port}"
+        for state, port in sockets
+        if state == psutil.CONN_CLOSE_WAIT or (state == psutil.CONN_LISTEN and port != WEB_PORT)
+    ]
 
 
 def _command(pid: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -51,6 +51,18 @@ class Click:
     life: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Leads:
+    """What a fault may lead to at the program that it hits; anything else that happens there is accused."""
+
+    ends: frozenset[str] = frozenset()
+    """The ends that the pages of a supervisor's apps may be told of."""
+    codes: frozenset[str] = frozenset()
+    """How the program may end."""
+    takes_broker: bool = False
+    """Whether a program that starts may find no broker; all programs, if it hits the broker."""
+
+
 @dataclass
 class FaultTimes:
     """One fault that happened."""
@@ -58,9 +70,27 @@ class FaultTimes:
     kind: str
     what: str
     began_at: float
+    leads: Leads = Leads()
+    hit_at: float = 0.0
+    """When it was on."""
     healed_at: float = 0.0
     answered_after_s: dict[str, float] = field(default_factory=dict)
     """For each tab: from the fault's beginning to the first answer to a click that was made after it."""
+
+    def hits(self, program: str) -> bool:
+        """Return whether it touches a program: all of them, where it is the broker's."""
+        return self.what == program or self.what.startswith("broker")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """An end that a page was told of."""
+
+    tab: str
+    home: str
+    """The supervisor that ran its app; "" where that is not known."""
+    reason: str
+    at: float
 
 
 class Ledger:
@@ -70,6 +100,8 @@ class Ledger:
         self.clock = SystemClock()
         self.clicks: dict[str, Click] = {}
         self.faults: list[FaultTimes] = []
+        self.without_broker: list[FaultTimes] = []
+        """Programs that ended because there was no broker when they started: that ends their apps."""
         self.broken: dict[Broken, list[str]] = {kind: [] for kind in Broken}
         self.notes: Counter[str] = Counter()
         self.lives: dict[tuple[str, str], set[str]] = {}
@@ -78,6 +110,11 @@ class Ledger:
         """The app processes that a fault killed."""
         self.crashed: set[str] = set()
         """The app processes whose pages were told that they crashed."""
+        self.ends: list[End] = []
+        self.homes: dict[str, str] = {}
+        """The supervisors of the app processes that answered."""
+        self.find_home: Callable[[int], str] = lambda pid: ""
+        """Says which supervisor runs an app process."""
         self._log: TextIO = log.open("a")
 
     def close(self) -> None:
@@ -98,6 +135,21 @@ class Ledger:
     def note(self, what: str) -> None:
         """Count something that breaks no promise."""
         self.notes[what] += 1
+
+    def note_life(self, user: str, generation: str, life: str, pid: int) -> None:
+        """Note that an app process answers for a generation."""
+        self.lives.setdefault((user, generation), set()).add(life)
+        if not self.homes.get(life):
+            self.homes[life] = self.find_home(pid)
+
+    def note_end(self, tab: str, life: str, reason: str) -> None:
+        """Note that a page was told of an end."""
+        end = End(tab, self.homes.get(life, ""), reason, self.clock.now())
+        self.ends.append(end)
+        self.log("end", tab=tab, home=end.home, life=life, reason=reason)
+        self.note(f"pages told of an end: {reason}")
+        if reason == "crashed":
+            self.crashed.add(life)
 
     # Clicks
 

@@ -141,7 +141,7 @@ class ChaosPage:
         self.state = "loaded"
         self.log("loaded", generation=self._config["generation"], last=self._last, life=self._life)
         self._note_total(int(mark[3]), "the page as it was loaded")
-        self._note_life(self._life)
+        self._note_life(mark)
 
     def _need_person(self, why: str) -> None:
         self._ledger.accuse(Broken.PERSON, f"{self.tab}: {why}")
@@ -257,7 +257,7 @@ class ChaosPage:
             self._ledger.accuse(Broken.ORDER, f"{self.tab}: {where} shows {seq} after {self._seq}")
         self._seq = seq
         self._note_total(total, f"action {control['n']}")
-        self._note_life(life)
+        self._note_life(mark)
         if (click := self._ledger.clicks.get(label)) is not None:
             click.life = life
 
@@ -266,8 +266,8 @@ class ChaosPage:
             self._ledger.accuse(Broken.SESSION, f"{self.tab}: {where} counts {total} after {self._total}")
         self._total = max(total, self._total)
 
-    def _note_life(self, life: str) -> None:
-        self._ledger.lives.setdefault((self.user, self._config["generation"]), set()).add(life)
+    def _note_life(self, mark: re.Match[str]) -> None:
+        self._ledger.note_life(self.user, self._config["generation"], mark[1], int(mark[4]))
 
     def _settle_answer(self, control: dict[str, Any], message: dict[str, Any]) -> None:
         if control.get("page") != self._page or "answers" not in control:
@@ -297,16 +297,13 @@ class ChaosPage:
     # Endings
 
     def _handle_end(self, end: dict[str, Any]) -> None:
-        self.log("end", **end)
-        self._ledger.note(f"pages told of an end: {end['reason']}")
+        self._ledger.note_end(self.tab, self._life, end["reason"])
         self._settle_all(Outcome.TOLD_END)
         self._reload_in = END_RELOAD_S
         if end["restart"] != "auto":
             # A crash may come again by the same click: that a person decides is the design.
             self._ledger.note("pages that offered to start a crashed app again")
-            if end["reason"] == "crashed":
-                self._ledger.crashed.add(self._life)
-            else:
+            if end["reason"] != "crashed":
                 self._need_person(f"ended: {end['reason']}")
         else:
             self._count_reload()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,15 @@ from tests.support.processes import ROOT, clean_environment
 RESTART_S = 0.5
 WATCH_S = 0.1
 START_S = 40.0
-LEAST_LIFE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How and when a program ended that nobody had stopped for good."""
+
+    code: str
+    at: float
+    started_at: float
 
 
 class Program:
@@ -29,7 +38,8 @@ class Program:
         self.name = name
         self.host = host
         self.log = directory / f"{name}.log"
-        self.endings: list[str] = []
+        self.endings: list[Ending] = []
+        self.started_at = 0.0
         self.popen: subprocess.Popen[bytes] | None = None
         self._env = env
         named = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', name]
@@ -59,10 +69,12 @@ class Program:
                 start_new_session=True,
             )
 
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it lives."""
-        if self.lives:
-            os.kill(self.pid, number)
+    def send(self, number: signal.Signals) -> bool:
+        """Send it a signal; return False where it does not live."""
+        if not self.lives:
+            return False
+        os.kill(self.pid, number)
+        return True
 
     def children(self) -> list[psutil.Process]:
         """Return its living children."""
@@ -78,8 +90,9 @@ class Program:
             await clock.sleep(WATCH_S)
             if not self.lives:
                 assert self.popen is not None
-                self.endings.append(str(self.popen.returncode))
+                self.endings.append(Ending(str(self.popen.returncode), clock.now(), self.started_at))
                 await clock.sleep(RESTART_S)
+                self.started_at = clock.now()
                 await asyncio.to_thread(self.start)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 
-from htagweb.supervisor.exit_codes import ExitCode
 from tests.chaos.browsers import BrowserTab, chromium_running
-from tests.chaos.faults import KINDS, Kind, Planned, Site, schedule
+from tests.chaos.causes import check_endings, check_ends
+from tests.chaos.faults import KINDS, OVERLAP, Kind, NothingToHit, Planned, Site, schedule
 from tests.chaos.installation import Installation, running
 from tests.chaos.ledger import Broken, FaultTimes, Ledger, check, read_audit
 from tests.chaos.pages import ChaosPage, total_of
@@ -23,8 +23,8 @@ RECOVER_S = 90.0
 EMPTY_S = 90.0
 SETTLED_S = 15.0
 POLL_S = 0.05
-EXPECTED = {"-9", "-15", "0", str(ExitCode.NO_BROKER.value)}
-"""How programs end that were killed, told to, or had no broker when they began."""
+TOLD_CODES = {0, -15, None}
+"""How programs end that are told to; who has not ended is accused of that."""
 TWO_TABS_EVERY = 4
 
 
@@ -42,6 +42,10 @@ class Plan:
     """Users with a real browser, besides."""
     kinds: tuple[Kind, ...] = tuple(KINDS)
     has_sentinels: bool = False
+    overlap: float = OVERLAP
+    """So often a second fault begins while a first is on."""
+    quiet: float = 1.0
+    """How much of the time between faults is waited."""
 
 
 class Run:
@@ -54,6 +58,7 @@ class Run:
         self._clock = ledger.clock
         self._pages: list[ChaosPage | BrowserTab] = []
         self._browsers: dict[str, httpx.AsyncClient] = {}
+        ledger.find_home = installation.home_of
 
     @property
     def _site(self) -> Site:
@@ -69,6 +74,8 @@ class Run:
             if self.plan.browsers:
                 await self._open_browsers(stack, tasks)
             try:
+                if any(kind.name.startswith("clock") for kind in self.plan.kinds):
+                    await self._installation.check_clock()
                 await self._all_answered(self._clock.now(), WARM_UP_S, "at the start")
                 print(f"{len(self._pages)} pages click", flush=True)
                 await self._have_faults()
@@ -114,31 +121,33 @@ class Run:
     # Faults
 
     async def _have_faults(self) -> None:
-        began, done = self._clock.now(), 0
-        upcoming = schedule(random.Random(self.plan.seed), list(self.plan.kinds))
+        began, faults = self._clock.now(), self._ledger.faults
+        upcoming = schedule(random.Random(self.plan.seed), list(self.plan.kinds), self.plan.overlap)
         for pair in in_pairs(upcoming):
-            if done >= self.plan.faults and self._clock.now() - began >= self.plan.minutes * 60:
+            if len(faults) >= self.plan.faults and self._clock.now() - began >= self.plan.minutes * 60:
                 return
-            await self._clock.sleep(pair[0].quiet_s)
-            first = self._clock.now()
+            await self._clock.sleep(pair[0].quiet_s * self.plan.quiet)
+            first, before = self._clock.now(), len(faults)
             async with asyncio.TaskGroup() as tasks:
                 for delay_s, planned in zip((0.0, pair[-1].pick * pair[0].duration_s), pair, strict=False):
                     tasks.create_task(self._have_fault(planned, delay_s))
             healed = self._clock.now()
             await self._all_answered(healed, RECOVER_S, " and ".join(p.kind.name for p in pair))
-            done += len(pair)
-            names = " + ".join(f"{f.kind} ({f.what})" for f in self._ledger.faults[-len(pair) :])
+            names = " + ".join(f"{f.kind} ({f.what})" for f in faults[before:]) or "nothing"
             took_s, broken = self._clock.now() - first, sum(map(len, self._ledger.broken.values()))
-            print(
-                f"{done:4d} {self._clock.now() - began:6.0f} s  {names}: {took_s:.1f} s, broken {broken}",
-                flush=True,
-            )
+            passed_s = self._clock.now() - began
+            print(f"{len(faults):4d} {passed_s:6.0f} s  {names}: {took_s:.1f} s, broken {broken}", flush=True)
 
     async def _have_fault(self, planned: Planned, delay_s: float) -> None:
         await self._clock.sleep(delay_s)
-        fault = FaultTimes(planned.kind.name, "", self._clock.now())
+        fault = FaultTimes(planned.kind.name, "", self._clock.now(), planned.kind.leads)
+        try:
+            fault.what, heal = await planned.kind.begin(self._site, planned.pick)
+        except NothingToHit as exc:
+            self._ledger.note(f"faults that had nothing to hit: {planned.kind.name}")
+            return self._ledger.log("no fault", kind=planned.kind.name, why=str(exc))
+        fault.hit_at = self._clock.now()
         self._ledger.faults.append(fault)
-        fault.what, heal = await planned.kind.begin(self._site, planned.pick)
         self._ledger.log("fault", kind=planned.kind.name, what=fault.what, duration_s=planned.duration_s)
         try:
             await self._clock.sleep(planned.duration_s)
@@ -191,10 +200,12 @@ class Run:
         for left in await installation.stop():
             self._ledger.accuse(Broken.LEFT, left)
         for program in installation.programs:
-            for code in program.endings:
-                self._ledger.note(f"{program.name} ended with {code}")
-                if code not in EXPECTED:
-                    self._ledger.accuse(Broken.DIED, f"{program.name} ended with {code}: {program.log}")
+            check_endings(self._ledger, program.name, program.endings)
+        for program in installation.clients:
+            code = program.popen.returncode if program.popen is not None else None
+            if code not in TOLD_CODES:
+                self._ledger.accuse(Broken.DIED, f"{program.name}, told to end, ended with {code}")
+        check_ends(self._ledger)
         check(self._ledger, read_audit(installation.audit))
 
 

@@ -16,9 +16,11 @@ from tests.hosts.network import leftovers, require_hosts
 from tests.support.requirements import missing
 
 SEED = int(os.environ.get("CHAOS_SEED", "4"))
-FAULTS, USERS = 14, 6
-LONGEST_S = 5.0
-SHORT = tuple(kind for kind in KINDS if kind.least_s < LONGEST_S)
+TWIN = "clock an hour behind on one host"
+"""As the clock that is ahead: left out, for all others to have their turn in little more than a minute."""
+SHORT = tuple(kind.brief() for kind in KINDS if not kind.is_long and kind.name != TWIN)
+FAULTS, USERS = len(SHORT), 6
+ALWAYS, QUIET = 1.0, 0.3
 
 
 @pytest.mark.timeout(300)
@@ -28,7 +30,7 @@ def test_no_promise_is_broken_by_faults_alone_and_in_pairs(
     require_hosts()
     if FAKETIME is None:
         missing("libfaketime")
-    plan = Plan(SEED, FAULTS, users=USERS, kinds=SHORT)
+    plan = Plan(SEED, FAULTS, users=USERS, kinds=SHORT, overlap=ALWAYS, quiet=QUIET)
     ledger = uvloop.run(run_chaos(plan, tmp_path))
     table = f"seed {SEED}, logs in {tmp_path}\n{report.promises(ledger)}\n{report.times(ledger)}"
     with capsys.disabled():
