@@ -31,7 +31,7 @@ class Memory:
     def take(self, users: int) -> None:
         """Write to what a turn with so many users may need, half of what is free at most; give it back.
 
-        It is not more than the turn then takes itself: what a container refuses here, it would refuse then.
+        It is about 1 GB more than this project then takes: a container needs room for that.
         BenchmarkError when it cannot be had.
         """
         size = min(BESIDE + users * PER_APP, psutil.virtual_memory().available // 2)

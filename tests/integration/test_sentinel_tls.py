@@ -7,10 +7,8 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
 import websockets
 from htagweb_broker.connection import Client
 from htagweb_broker.errors import BrokerUnavailable
@@ -18,11 +16,10 @@ from htagweb_broker.sentinel import endpoint_of
 
 from tests.integration.test_tls import make_authority
 from tests.support.page import PageClient
-from tests.support.processes import BrokerServer, Process
-from tests.support.requirements import server_binary
-from tests.support.sentinels import DOWN_AFTER_MS, SERVICE, SentinelServers
+from tests.support.processes import BrokerServer
+from tests.support.sentinels import SentinelServers
 from tests.support.stack import Stack
-from tests.support.waiting import until, until_sync
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 BACK_S = 30.0
@@ -58,33 +55,13 @@ class TlsSentinelServers(SentinelServers):
         """Return the address, with the authority to trust."""
         return f"{super().url_of(user)}?ssl_ca_certs={self.authority}".replace("redis+", "rediss+")
 
-    def start(self) -> None:
-        """Start all; return when the replica follows, and the Sentinels know each other and it."""
-        for server in self.servers:
-            server.start()
-        self.servers[1].command(f"REPLICAOF 127.0.0.1 {self._ports[0]}")
-        until_sync(lambda: b"master_link_status:up" in self.servers[1].command("INFO replication"), "a copy")
-        for port in self._sentinel_ports:
-            file = self._directory / f"sentinel{port}.conf"
-            file.write_text(
-                f"sentinel monitor {SERVICE} 127.0.0.1 {self._ports[0]} 2\n"
-                f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n"
-                f"sentinel failover-timeout {SERVICE} 3000\n"
-            )
-            command = [server_binary("redis"), str(file), "--sentinel", "--bind", "127.0.0.1"]
-            log = self._directory / f"sentinel{port}.log"
-            self.sentinels.append(Process(f"sentinel{port}", command + self._options(port), log))
-        self.wait_until_safe()
+    def sentinel_options(self, port: int) -> list[str]:
+        """Return what has a Sentinel speak nothing but TLS."""
+        return self._options(port)
 
-    def _ask(self, port: int, *command: str) -> Any:
-        url = f"rediss://127.0.0.1:{port}?ssl_ca_certs={self.authority}"
-        with redis.Redis.from_url(url, decode_responses=True, socket_timeout=2, protocol=2) as client:
-            connection = client.connection_pool.get_connection()
-            try:
-                connection.send_command("SENTINEL", *command)
-                return connection.read_response()
-            finally:
-                client.connection_pool.release(connection)
+    def address_of(self, port: int) -> str:
+        """Return where one of them is asked, with the authority to trust."""
+        return f"rediss://127.0.0.1:{port}?ssl_ca_certs={self.authority}"
 
 
 @pytest.fixture

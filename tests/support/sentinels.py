@@ -75,24 +75,33 @@ class SentinelServers:
             server.start()
         self.servers[1].command(f"REPLICAOF 127.0.0.1 {self._ports[0]}")
         until_sync(lambda: b"master_link_status:up" in self.servers[1].command("INFO replication"), "a copy")
-        for port in self._sentinel_ports:
-            folder = self._directory / f"sentinel{port}"
-            folder.mkdir()
-            file = folder / "sentinel.conf"
-            file.write_text(
-                _SENTINEL.format(
-                    port=port,
-                    folder=folder,
-                    service=SERVICE,
-                    primary=self._ports[0],
-                    down_after_ms=DOWN_AFTER_MS,
-                )
-                + self._login
-            )
-            command = [server_binary(self._kind), str(file), "--sentinel"]
-            log = self._directory / f"sentinel{port}.log"
-            self.sentinels.append(Process(f"sentinel{port}", command, log))
+        self.sentinels += map(self._start_sentinel, self._sentinel_ports)
         self.wait_until_safe()
+
+    def _start_sentinel(self, port: int) -> Process:
+        folder = self._directory / f"sentinel{port}"
+        folder.mkdir()
+        file = folder / "sentinel.conf"
+        file.write_text(
+            _SENTINEL.format(
+                port=port,
+                folder=folder,
+                service=SERVICE,
+                primary=self._ports[0],
+                down_after_ms=DOWN_AFTER_MS,
+            )
+            + self._login
+        )
+        command = [server_binary(self._kind), str(file), "--sentinel", *self.sentinel_options(port)]
+        return Process(f"sentinel{port}", command, self._directory / f"sentinel{port}.log")
+
+    def sentinel_options(self, port: int) -> list[str]:
+        """Return what a Sentinel is told besides its file."""
+        return []
+
+    def address_of(self, port: int) -> str:
+        """Return where one of them is asked."""
+        return f"redis://127.0.0.1:{port}"
 
     def wait_until_safe(self) -> None:
         """Wait until every Sentinel knows the others and a living replica."""
@@ -110,7 +119,8 @@ class SentinelServers:
         until_sync(is_safe, "the Sentinels know all", 30)
 
     def _ask(self, port: int, *command: str) -> Any:
-        with redis.Redis(port=port, decode_responses=True, socket_timeout=2, protocol=2) as client:
+        url = self.address_of(port)
+        with redis.Redis.from_url(url, decode_responses=True, socket_timeout=2, protocol=2) as client:
             connection = client.connection_pool.get_connection()
             try:
                 connection.send_command("SENTINEL", *command)
